@@ -1,0 +1,4 @@
+@echo off
+rem Builds and runs the sora command from this checkout.
+dotnet build "%~dp0src\Sora.Cli\Sora.Cli.csproj" -c Release -v quiet -nologo 1>&2 || exit /b 1
+dotnet "%~dp0src\Sora.Cli\bin\Release\net10.0\sora.dll" %*
