@@ -1,7 +1,6 @@
 using System.Buffers;
 using System.Text.Json.Nodes;
 using Sora.Model.Checkpoints;
-using Sora.Model.Native;
 using Sora.Model.Tokenization;
 using Sora.Model.Training;
 using Sora.Model.Zoo;
@@ -17,8 +16,6 @@ public sealed class CheckpointFolderTests : IDisposable
     private readonly TemporaryFolder _output = new();
     private readonly LanguageModel _model = TinyModels.Random(TinyModels.Gpt2);
     private readonly Tensor _moments = arange(6).to(ScalarType.Float32).view(2, 3);
-
-    static CheckpointFolderTests() => TorchRuntime.Load();
 
     public void Dispose()
     {

@@ -1,7 +1,6 @@
 using System.Text;
 using System.Text.Json.Nodes;
 using Sora.Model.Checkpoints;
-using Sora.Model.Native;
 using Sora.Model.Training;
 using Sora.Protocol.Jobs;
 using TorchSharp;
@@ -12,8 +11,6 @@ namespace Sora.Model.Tests.Checkpoints;
 public class HubFormatTests
 {
     private static readonly long[] s_tokens = [3, 1, 4, 1, 5, 9, 2, 6];
-
-    static HubFormatTests() => TorchRuntime.Load();
 
     [Theory, MemberData(nameof(TinyModels.Names), MemberType = typeof(TinyModels))]
     public void ExportedAndImported_GivesTheSameLogits(string name)
