@@ -11,8 +11,8 @@ public sealed record JobOverrides
     /// <summary>Arguments of <c>--set</c>, each <c>key=value</c> with a dotted key.</summary>
     public IReadOnlyList<string> Set { get; init; } = [];
 
-    /// <summary>Flags that have a key: the flag as typed, the key's path and the value's text.</summary>
-    public IReadOnlyList<(string Flag, string Path, string Value)> Flags { get; init; } = [];
+    /// <summary>Flags that have a key: the flag as typed, the key's path and its values (several for a list).</summary>
+    public IReadOnlyList<(string Flag, string Path, IReadOnlyList<string> Values)> Flags { get; init; } = [];
 
     /// <summary>The variables of this process.</summary>
     public static IReadOnlyDictionary<string, string> ProcessEnvironment() =>
@@ -42,7 +42,12 @@ public static class JobLoader
         binder.BindFile(JobText.Parse(yaml, source), source);
         var warnings = BindEnvironment(binder, overrides.Environment);
         foreach (var assignment in overrides.Set) BindAssignment(binder, assignment);
-        foreach (var (flag, path, value) in overrides.Flags) binder.BindText(path, value, flag);
+        foreach (var (flag, path, values) in overrides.Flags)
+        {
+            var key = JobSchema.Leaf(path);
+            if (key.ValueType == typeof(IReadOnlyList<string>)) binder.Set(key, values, flag);
+            else binder.BindText(path, values[^1], flag);
+        }
 
         // A named job without a name would overwrite the next one's output, so the file lends its own.
         if (!binder.Values.ContainsKey("name") && NameOf(source) is { } name) binder.Set(JobSchema.Leaf("name"), name, source);

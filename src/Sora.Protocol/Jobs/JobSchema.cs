@@ -112,6 +112,7 @@ public sealed class JobKey
         bool flag => flag ? "true" : "false",
         Enum choice => choice.ToString().ToLowerInvariant(),
         IReadOnlyList<string> list => $"[{string.Join(", ", list)}]",
+        double number => number.ToString("R", System.Globalization.CultureInfo.InvariantCulture).ToLowerInvariant(),
         IFormattable number => number.ToString(null, System.Globalization.CultureInfo.InvariantCulture),
         _ => value.ToString()!,
     };

@@ -48,11 +48,12 @@ public class JobLoaderTests
         {
             Environment = environment,
             Set = ["max_steps=3", "model.num-hidden-layers=7", "lanes=13"],
-            Flags = [("--max-steps", "max_steps", "4")],
+            Flags = [("--max-steps", "max_steps", ["4"]), ("--data", "data.train", ["[a]", "b"])],
         });
 
         var job = loaded.Job;
         Assert.Equal((2, 13, 64, 4, 7, 99), (job.Seed, job.Lanes, job.Model.HiddenSize, job.MaxSteps, job.Model.NumHiddenLayers, job.ContextLength));
+        Assert.Equal(["[a]", "b"], job.Data.Train);
         Assert.Equal("environment variable SORA_SEED", loaded.Origins["seed"].ToString());
         Assert.Equal("--max-steps", loaded.Origins["max_steps"].ToString());
         Assert.Equal("job.yaml:5:17", loaded.Origins["context_length"].ToString());
