@@ -87,9 +87,9 @@ internal sealed partial class RegexSplitter(string pattern) : PreSplitter
     // category; anchors, which are per line in Oniguruma; possessive quantifiers; groups but the plain ones.
     [GeneratedRegex(
         @"&&|\[\[|\[:" +
-        @"|(?<=(?<!\)(?:\\)*)\[^prntsdPDS\[\](){}.*+?^$|\/\-!""#%&',:;<=>@_`~ ]" +
-        @"|\[Pp](?!\{(?:L[ultmo]?|M[nce]?|N[dlo]?|P[cdseifo]?|S[mcko]?|Z[slp]?|C[cfon]?)\})" +
-        @"|(?<![\[\])[\^$]" +
+        @"|(?<=(?<!\\)(?:\\\\)*)\\[^prntsdPDS\[\](){}.*+?^$|\\/\-!""#%&',:;<=>@_`~ ]" +
+        @"|\\[Pp](?!\{(?:L[ultmo]?|M[nce]?|N[dlo]?|P[cdseifo]?|S[mcko]?|Z[slp]?|C[cfon]?)\})" +
+        @"|(?<![\[\\])[\^$]" +
         @"|[*+?]\+|\{\d+(?:,\d*)?\}\+" +
         @"|\(\?(?![:=!>]|i:|<[=!])")]
     private static partial Regex DifferentMeaning();
