@@ -179,7 +179,8 @@ internal sealed class ProseReader(XmlReader reader)
         code.Close();
         reader.Read();
 
-        var lines = source.ToString().ReplaceLineEndings("\n").Trim('\n').Split('\n').Select(line => line.TrimEnd()).ToArray();
+        var lines = source.ToString().ReplaceLineEndings("\n").TrimEnd().Split('\n').Select(line => line.TrimEnd()).SkipWhile(line => line.Length == 0).ToArray();
+        if (lines.Length == 0) return;
         if (lines.Length == 1)
         {
             Append(lines[0]);
