@@ -71,7 +71,7 @@ public class FrameCodecTests
             var head = Head(frame);
             noise.CopyTo(head, 16 + at);
             Seal(head);
-            var error = Record.Exception(() => FrameCodec.ReadHead(head));
+            var error = Xunit.Record.Exception(() => FrameCodec.ReadHead(head));
             Assert.True(error is null or InvalidFrameException, error?.ToString());
         });
     }
