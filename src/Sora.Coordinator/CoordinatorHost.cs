@@ -137,6 +137,7 @@ public sealed class CoordinatorHost : IAsyncDisposable
     {
         var builder = WebApplication.CreateEmptyBuilder(new WebApplicationOptions());
         UseOnly(builder.Services, options.LoggerFactory);
+        builder.WebHost.UseSetting(WebHostDefaults.PreventHostingStartupKey, bool.TrueString);
         builder.WebHost.UseKestrelCore();
         builder.WebHost.ConfigureKestrel(kestrel => kestrel.Listen(endpoint, listen => listen.Protocols = HttpProtocols.Http2));
         builder.Services.AddRoutingCore();

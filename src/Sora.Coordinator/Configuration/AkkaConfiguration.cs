@@ -4,6 +4,7 @@ using Akka.Cluster.Hosting;
 using Akka.Cluster.Hosting.SBR;
 using Akka.Cluster.Sharding;
 using Akka.Hosting;
+using Akka.Persistence;
 using Akka.Persistence.Sql;
 using Akka.Remote.Hosting;
 using Microsoft.Data.Sqlite;
@@ -26,6 +27,7 @@ internal static class AkkaConfiguration
     private const string Settings =
         """
         akka {
+          stdout-loglevel = OFF
           log-dead-letters = off
           log-dead-letters-during-shutdown = off
           coordinated-shutdown {
@@ -64,8 +66,8 @@ internal static class AkkaConfiguration
         })
         .WithStrictSerialization()
         .WithCustomSerializer("sora", CoordinatorSerializer.Bindings, system => new CoordinatorSerializer(system))
-        .ConfigureCluster()
-        .ConfigureJournal(options);
+        .ConfigureJournal(options)
+        .ConfigureCluster();
 
     /// <summary>Coordinators alone are members; a single one founds its cluster at once instead of looking for others.</summary>
     private static AkkaConfigurationBuilder ConfigureCluster(this AkkaConfigurationBuilder builder) => builder
@@ -95,7 +97,9 @@ internal static class AkkaConfiguration
                   snapshot-store.plugin = "akka.persistence.no-snapshot-store"
                 }
                 """,
-                HoconAddMode.Prepend);
+                HoconAddMode.Prepend)
+            // The journal takes as long to come up as the cluster: let them do so side by side.
+            .AddStartup((system, _) => Persistence.Instance.Apply(system).JournalFor(journalPluginId: null));
     }
 
     public static AkkaConfigurationBuilder ConfigureWorkers(this AkkaConfigurationBuilder builder, CoordinatorOptions options) => builder

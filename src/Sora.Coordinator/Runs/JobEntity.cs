@@ -108,7 +108,7 @@ internal sealed partial class JobEntity : ReceivePersistentActor, IWithTimers
         if (next.Phase != _state.Phase)
             LogPhase(_log, _run, _state.Phase, next.Phase);
 
-        var decisions = effects.OfType<Record>().Select(record => record.Decision).ToList();
+        var decisions = effects.OfType<RecordDecision>().Select(record => record.Decision).ToList();
         if (decisions.Count == 0)
         {
             Adopt(next, effects);
@@ -128,7 +128,7 @@ internal sealed partial class JobEntity : ReceivePersistentActor, IWithTimers
         _state = next;
         foreach (var effect in effects)
             Perform(effect);
-        if (effects.OfType<Record>().Any(record => record.Decision is RunEnded))
+        if (effects.OfType<RecordDecision>().Any(record => record.Decision is RunEnded))
         {
             _pool.Tell(new CloseRun(_run));
             Passivate();
