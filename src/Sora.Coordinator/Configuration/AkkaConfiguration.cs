@@ -7,7 +7,6 @@ using Akka.Hosting;
 using Akka.Persistence;
 using Akka.Persistence.Sql;
 using Akka.Remote.Hosting;
-using Microsoft.Data.Sqlite;
 using Microsoft.Extensions.Logging;
 using Sora.Coordinator.Runs;
 using Sora.Coordinator.Serialization;
@@ -79,28 +78,24 @@ internal static class AkkaConfiguration
             cluster.Join(cluster.SelfAddress);
         });
 
-    private static AkkaConfigurationBuilder ConfigureJournal(this AkkaConfigurationBuilder builder, CoordinatorOptions options)
-    {
-        var connection = new SqliteConnectionStringBuilder { DataSource = options.JournalPath, DefaultTimeout = 30 }.ConnectionString;
-        return builder
-            .AddHocon(SqlPersistence.DefaultConfiguration, HoconAddMode.Append)
-            .AddHocon(
-                $$"""
-                akka.persistence {
-                  journal {
-                    plugin = "akka.persistence.journal.sql"
-                    sql {
-                      connection-string = "{{connection.Replace("\\", "\\\\").Replace("\"", "\\\"")}}"
-                      provider-name = "SQLite.MS"
-                    }
-                  }
-                  snapshot-store.plugin = "akka.persistence.no-snapshot-store"
+    private static AkkaConfigurationBuilder ConfigureJournal(this AkkaConfigurationBuilder builder, CoordinatorOptions options) => builder
+        .AddHocon(SqlPersistence.DefaultConfiguration, HoconAddMode.Append)
+        .AddHocon(
+            $$"""
+            akka.persistence {
+              journal {
+                plugin = "akka.persistence.journal.sql"
+                sql {
+                  connection-string = "{{JournalFile.ConnectionString(options).Replace("\\", "\\\\").Replace("\"", "\\\"")}}"
+                  provider-name = "SQLite.MS"
                 }
-                """,
-                HoconAddMode.Prepend)
-            // The journal takes as long to come up as the cluster: let them do so side by side.
-            .AddStartup((system, _) => Persistence.Instance.Apply(system).JournalFor(journalPluginId: null));
-    }
+              }
+              snapshot-store.plugin = "akka.persistence.no-snapshot-store"
+            }
+            """,
+            HoconAddMode.Prepend)
+        // The journal takes as long to come up as the cluster: let them do so side by side.
+        .AddStartup((system, _) => Persistence.Instance.Apply(system).JournalFor(journalPluginId: null));
 
     public static AkkaConfigurationBuilder ConfigureWorkers(this AkkaConfigurationBuilder builder, CoordinatorOptions options) => builder
         .WithActors((system, registry) => registry.Register<WorkerPool>(
