@@ -1,1 +1,3 @@
-return 0;
+using Sora.Cli.Shell;
+
+return await SoraProgram.RunAsync(args);

@@ -2,28 +2,28 @@ namespace Sora.Protocol.Jobs;
 
 /// <summary>
 /// A job as the user wrote it, with every default filled in: immutable and validated once.
-/// Together with the corpus it determines the weights; keys that cannot change them are marked "does not change the result".
+/// Together with the corpus it determines the weights; keys that cannot change them say so with <see cref="JobKeyAttribute.Effect"/>.
 /// </summary>
 public sealed record TrainingJob
 {
     /// <summary>A short name, used in logs and as the default output folder.</summary>
-    [JobKey("short name of the job")]
+    [JobKey("short name of the job", Effect = JobEffect.None)]
     public string Name { get; init; } = "run";
 
     /// <summary>What to read.</summary>
-    [JobKey("the text to train on")]
+    [JobKey("the text to train on", Effect = JobEffect.Corpus, Shorthand = "train")]
     public DataSettings Data { get; init; } = new();
 
     /// <summary>How text becomes tokens.</summary>
-    [JobKey("how text becomes tokens")]
+    [JobKey("how text becomes tokens", Effect = JobEffect.Corpus, Shorthand = "type")]
     public TokenizerSettings Tokenizer { get; init; } = new();
 
     /// <summary>The network.</summary>
-    [JobKey("the network")]
+    [JobKey("the network", Shorthand = "type")]
     public ModelSettings Model { get; init; } = new();
 
     /// <summary>Folder for checkpoints, logs and the loss curve.</summary>
-    [JobKey("folder for checkpoints, logs and pictures (does not change the result)")]
+    [JobKey("folder for checkpoints, logs and pictures", Effect = JobEffect.None)]
     public string OutputDir { get; init; } = "";
 
     /// <summary>Seeds initial weights, data order and dropout.</summary>
@@ -39,11 +39,11 @@ public sealed record TrainingJob
     public int Lanes { get; init; } = 4;
 
     /// <summary>Samples in one forward/backward pass.</summary>
-    [JobKey("samples in one forward/backward pass", Name = "per_device_train_batch_size")]
+    [JobKey("samples in one forward/backward pass", Name = "per_device_train_batch_size", Aliases = ["micro_batch_size"])]
     public int MicroBatchSize { get; init; } = 8;
 
     /// <summary>Forward/backward passes a lane accumulates in one step.</summary>
-    [JobKey("passes a lane accumulates in one step", Name = "gradient_accumulation_steps")]
+    [JobKey("passes a lane accumulates in one step", Name = "gradient_accumulation_steps", Aliases = ["micro_batches_per_lane"])]
     public int MicroBatchesPerLane { get; init; } = 1;
 
     /// <summary>Optimizer updates to make.</summary>
@@ -51,7 +51,7 @@ public sealed record TrainingJob
     public int MaxSteps { get; init; } = 1000;
 
     /// <summary>Worker processes <c>sora train</c> starts; null: one a core (CPU) or one a GPU, at most <see cref="Lanes"/>.</summary>
-    [JobKey("worker processes to start; default one a core or GPU (does not change the result)")]
+    [JobKey("worker processes to start; default one a core or GPU", Effect = JobEffect.None)]
     public int? Workers { get; init; }
 
     /// <summary>libtorch threads in each worker: part of the numerics.</summary>
@@ -83,7 +83,7 @@ public sealed record TrainingJob
     public OptimizerKind Optim { get; init; } = OptimizerKind.AdamW;
 
     /// <summary>Peak learning rate.</summary>
-    [JobKey("peak learning rate")]
+    [JobKey("peak learning rate", Aliases = ["lr"])]
     public double LearningRate { get; init; } = 1e-3;
 
     /// <summary>Shape of the learning rate after warm-up.</summary>
@@ -127,55 +127,61 @@ public sealed record TrainingJob
     public double MaxGradNorm { get; init; } = 1.0;
 
     /// <summary>Evaluate every so many steps; 0: only at the end.</summary>
-    [JobKey("evaluate every so many steps; 0: only at the end (does not change the result)")]
+    [JobKey("evaluate every so many steps; 0: only at the end", Effect = JobEffect.None)]
     public int EvalSteps { get; init; }
 
     /// <summary>Validation micro-batches an evaluation reads at most; 0: all.</summary>
-    [JobKey("validation batches an evaluation reads at most; 0: all (does not change the result)")]
+    [JobKey("validation batches an evaluation reads at most; 0: all", Effect = JobEffect.None)]
     public int MaxEvalBatches { get; init; } = 32;
 
     /// <summary>Checkpoint every so many steps; 0: only at the end.</summary>
-    [JobKey("checkpoint every so many steps; 0: only at the end (does not change the result)")]
+    [JobKey("checkpoint every so many steps; 0: only at the end", Effect = JobEffect.None)]
     public int SaveSteps { get; init; }
 
     /// <summary>Checkpoints to keep; 0: all.</summary>
-    [JobKey("checkpoints to keep; 0: all (does not change the result)")]
+    [JobKey("checkpoints to keep; 0: all", Effect = JobEffect.None)]
     public int SaveTotalLimit { get; init; } = 3;
 
     /// <summary>Report a step every so many steps.</summary>
-    [JobKey("report every so many steps (does not change the result)")]
+    [JobKey("report every so many steps", Effect = JobEffect.None)]
     public int LoggingSteps { get; init; } = 1;
 
     /// <summary>Prompts continued at the end of the run.</summary>
-    [JobKey("prompts continued when the run ends (does not change the result)")]
+    [JobKey("prompts continued when the run ends", Effect = JobEffect.None)]
     public IReadOnlyList<string> SamplePrompts { get; init; } = [];
 
     /// <summary>Seconds without progress of a peer after which a worker gives up.</summary>
-    [JobKey("seconds a worker waits for a silent peer (does not change the result)")]
+    [JobKey("seconds a worker waits for a silent peer", Effect = JobEffect.None)]
     public double DdpTimeout { get; init; } = 120;
+
+    /// <summary>Samples a step sees.</summary>
+    public long GlobalBatchSize => (long)Lanes * MicroBatchesPerLane * MicroBatchSize;
+
+    /// <summary>Tokens a step sees.</summary>
+    public long TokensPerStep => GlobalBatchSize * ContextLength;
 }
 
 /// <summary>The text to train on.</summary>
 public sealed record DataSettings
 {
     /// <summary>Files, folders, globs, URLs or <c>dotnet-docs</c>; or one folder made by <c>sora data prepare</c>.</summary>
-    [JobKey("files, folders, globs, URLs, dotnet-docs, or a folder made by 'sora data prepare'")]
+    [JobKey("files, folders, globs, URLs, dotnet-docs, or a folder made by 'sora data prepare'", Effect = JobEffect.Corpus)]
     public IReadOnlyList<string> Train { get; init; } = [];
 
     /// <summary>The JSON or Parquet field that holds the text.</summary>
-    [JobKey("the .jsonl or .parquet field that holds the text")]
+    [JobKey("the .jsonl or .parquet field that holds the text", Effect = JobEffect.Corpus)]
     public string TextField { get; init; } = "text";
 
     /// <summary>Share of documents kept out of training for evaluation.</summary>
-    [JobKey("share of documents held out for evaluation")]
+    [JobKey("share of documents held out for evaluation", Effect = JobEffect.Corpus)]
     public double ValidationSplit { get; init; } = 0.01;
 
     /// <summary>Where prepared corpora are kept; empty: the user's cache folder.</summary>
-    [JobKey("where prepared corpora are kept (does not change the result)")]
+    [JobKey("where prepared corpora are kept", Effect = JobEffect.None)]
     public string CacheDir { get; init; } = "";
 
     /// <summary>Bound of a worker's on-disk block cache, in bytes.</summary>
-    [JobKey("bound of a worker's on-disk block cache, in bytes (does not change the result)")]
+    [JobKey("bound of a worker's on-disk block cache, in bytes", Effect = JobEffect.None)]
     public long BlockCacheBytes { get; init; } = 4L << 30;
 }
 
@@ -183,15 +189,15 @@ public sealed record DataSettings
 public sealed record TokenizerSettings
 {
     /// <summary><c>byte</c>, <c>bpe</c> (trained on the corpus), <c>o200k</c>, <c>cl100k</c> or <c>file</c>.</summary>
-    [JobKey("byte, bpe (trained on the corpus), o200k, cl100k or file")]
+    [JobKey("byte, bpe (trained on the corpus), o200k, cl100k or file", Effect = JobEffect.Corpus)]
     public TokenizerKind Type { get; init; } = TokenizerKind.Bpe;
 
     /// <summary>Entries of a trained vocabulary.</summary>
-    [JobKey("entries of a trained vocabulary")]
+    [JobKey("entries of a trained vocabulary", Effect = JobEffect.Corpus)]
     public int VocabSize { get; init; } = 4096;
 
     /// <summary>A Hugging Face <c>tokenizer.json</c>, for <see cref="TokenizerKind.File"/>.</summary>
-    [JobKey("a Hugging Face tokenizer.json, for type: file")]
+    [JobKey("a Hugging Face tokenizer.json, for type: file", Effect = JobEffect.Corpus)]
     public string Path { get; init; } = "";
 }
 

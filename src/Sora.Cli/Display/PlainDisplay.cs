@@ -1,0 +1,48 @@
+using System.Globalization;
+using Sora.Protocol.Runs;
+
+namespace Sora.Cli.Display;
+
+/// <summary>Lines, for logs, pipes and terminals without colour.</summary>
+internal sealed class PlainDisplay(TextWriter output, TextWriter errors, TimeProvider clock) : IRunDisplay
+{
+    private static readonly TimeSpan DataInterval = TimeSpan.FromSeconds(2);
+
+    private readonly RunPace _pace = new(clock);
+    private string? _stage;
+    private long _stageShown;
+
+    public void Show(RunEvent happened)
+    {
+        if (happened is RunStarted started) _pace.Start(started);
+        switch (happened)
+        {
+            case StepCommitted step: output.WriteLine(RunLines.Of(step, _pace.MaxSteps, _pace.Left(step))); break;
+            case DataProgress progress: ShowData(progress); break;
+            case RunWarning or WorkerRefused: errors.WriteLine($"sora: {RunLines.Of(happened)}"); break;
+            default:
+                if (RunLines.Of(happened) is { } line) output.WriteLine(line);
+                break;
+        }
+    }
+
+    public ValueTask DisposeAsync() => ValueTask.CompletedTask;
+
+    private void ShowData(DataProgress progress)
+    {
+        if (progress.Stage == _stage && clock.GetElapsedTime(_stageShown) < DataInterval) return;
+        (_stage, _stageShown) = (progress.Stage, clock.GetTimestamp());
+        output.WriteLine($"data: {progress.Stage} {Amount(progress)}".TrimEnd());
+    }
+
+    internal static string Amount(DataProgress progress)
+    {
+        string Text(long amount) => progress.Unit == "B" ? Format.Bytes(amount) : string.Create(CultureInfo.InvariantCulture, $"{amount:N0} {progress.Unit}");
+        return progress switch
+        {
+            { Done: 0, Total: null } => "",
+            { Total: { } total } => $"{Text(progress.Done)} of {Text(total)}",
+            _ => Text(progress.Done),
+        };
+    }
+}

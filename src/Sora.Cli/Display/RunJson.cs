@@ -1,0 +1,64 @@
+using System.Text.Encodings.Web;
+using System.Text.Json;
+using System.Text.Json.Serialization;
+using System.Text.Json.Serialization.Metadata;
+using Sora.Protocol.Runs;
+
+namespace Sora.Cli.Display;
+
+/// <summary>
+/// Run events as JSON, one object a line, keys in snake_case after <c>"event"</c>. A number that is not finite is written as
+/// the string "NaN", "Infinity" or "-Infinity": JSON has no other way and hiding it would be a lie.
+/// </summary>
+internal static class RunJson
+{
+    private static readonly Dictionary<Type, string> Names = new()
+    {
+        [typeof(RunStarted)] = "started",
+        [typeof(WorkerJoined)] = "worker_joined",
+        [typeof(WorkerRefused)] = "worker_refused",
+        [typeof(GenerationFormed)] = "generation",
+        [typeof(StepCommitted)] = "step",
+        [typeof(Evaluated)] = "evaluation",
+        [typeof(CheckpointSaved)] = "checkpoint",
+        [typeof(RunWarning)] = "warning",
+        [typeof(RunFinished)] = "finished",
+        [typeof(RunStopped)] = "stopped",
+        [typeof(RunFailed)] = "failed",
+        [typeof(DataProgress)] = "data_progress",
+        [typeof(DataReady)] = "data",
+        [typeof(TextSampled)] = "sample",
+        [typeof(LossCurveDrawn)] = "loss_curve",
+    };
+
+    private static readonly JsonSerializerOptions Options = new()
+    {
+        PropertyNamingPolicy = JsonNamingPolicy.SnakeCaseLower,
+        NumberHandling = JsonNumberHandling.AllowNamedFloatingPointLiterals,
+        Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping,
+        TypeInfoResolver = new DefaultJsonTypeInfoResolver { Modifiers = { NameEvents } },
+    };
+
+    /// <summary>One event as one line, without the line end.</summary>
+    public static string Write(RunEvent happened) => JsonSerializer.Serialize(happened, Options);
+
+    /// <summary>Reads a line back; null when it is not an event of this version.</summary>
+    public static RunEvent? Read(string line)
+    {
+        try
+        {
+            return JsonSerializer.Deserialize<RunEvent>(line, Options);
+        }
+        catch (Exception e) when (e is JsonException or NotSupportedException)
+        {
+            return null;
+        }
+    }
+
+    private static void NameEvents(JsonTypeInfo type)
+    {
+        if (type.Type != typeof(RunEvent)) return;
+        type.PolymorphismOptions = new JsonPolymorphismOptions { TypeDiscriminatorPropertyName = "event" };
+        foreach (var (derived, name) in Names) type.PolymorphismOptions.DerivedTypes.Add(new JsonDerivedType(derived, name));
+    }
+}

@@ -1,0 +1,31 @@
+using System.CommandLine;
+using System.CommandLine.Help;
+using Sora.Cli.Config;
+
+namespace Sora.Cli.Shell;
+
+/// <summary>The <c>sora</c> command with all its verbs.</summary>
+internal sealed class RootVerb : RootCommand, IHasExamples
+{
+    private RootVerb() : base("Trains text models on many machines and answers for the result.") { }
+
+    /// <inheritdoc/>
+    public IReadOnlyList<string> Examples { get; } =
+    [
+        "sora config keys                                  # every key a job file can have",
+        "sora config show examples/quickstart.yaml         # what a job file means, defaults filled in",
+    ];
+
+    /// <summary>Builds the tree of verbs.</summary>
+    public static RootCommand Create()
+    {
+        var root = new RootVerb
+        {
+            ConfigVerb.Create(),
+            CompletionVerb.Create(),
+        };
+        var help = root.Options.OfType<HelpOption>().Single();
+        help.Action = new HelpWithExamples((HelpAction)help.Action!);
+        return root;
+    }
+}

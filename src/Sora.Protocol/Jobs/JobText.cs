@@ -1,0 +1,71 @@
+using System.Text;
+using YamlDotNet.Core;
+using YamlDotNet.RepresentationModel;
+
+namespace Sora.Protocol.Jobs;
+
+/// <summary>YAML text to nodes that know their line; every way a text can fail to be YAML becomes one clear error.</summary>
+internal static class JobText
+{
+    private static readonly UTF8Encoding StrictUtf8 = new(encoderShouldEmitUTF8Identifier: false, throwOnInvalidBytes: true);
+
+    /// <summary>Reads a job file.</summary>
+    /// <exception cref="JobErrors">It is missing, unreadable or not text.</exception>
+    public static string ReadFile(string path)
+    {
+        try
+        {
+            return StrictUtf8.GetString(File.ReadAllBytes(path)).TrimStart('\uFEFF');
+        }
+        catch (DecoderFallbackException e)
+        {
+            throw Error(path, $"is not UTF-8 text (byte {e.Index}); save it as UTF-8.");
+        }
+        catch (Exception e) when (e is FileNotFoundException or DirectoryNotFoundException)
+        {
+            throw Error(path, $"there is no such job file.{Neighbour(path)}");
+        }
+        catch (UnauthorizedAccessException) when (Directory.Exists(path))
+        {
+            throw Error(path, "is a folder; name the job file in it.");
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            throw Error(path, $"cannot be read: {e.Message}");
+        }
+    }
+
+    /// <summary>Parses one YAML document.</summary>
+    /// <returns>Its root, or null when it is empty.</returns>
+    /// <exception cref="JobErrors">It is not YAML.</exception>
+    public static YamlNode? Parse(string text, string source)
+    {
+        var stream = new YamlStream();
+        try
+        {
+            stream.Load(new StringReader(text));
+        }
+        catch (YamlException e)
+        {
+            // The library repeats the place in its own message and says little else when a key comes twice.
+            var inner = e.InnerException?.Message ?? e.Message;
+            throw new JobErrors([new JobError(null, new JobOrigin(source, e.Start.Line, e.Start.Column), $"this is not valid YAML: {inner.TrimEnd('.')}.")]);
+        }
+        return stream.Documents.Count switch
+        {
+            0 => null,
+            1 => stream.Documents[0].RootNode,
+            _ => throw Error(source, "holds several YAML documents (---); a job is one."),
+        };
+    }
+
+    private static JobErrors Error(string path, string message) => new([new JobError(null, new JobOrigin(path), message)]);
+
+    private static string Neighbour(string path)
+    {
+        var folder = Path.GetDirectoryName(Path.GetFullPath(path))!;
+        if (!Directory.Exists(folder)) return $" The folder {folder} does not exist either.";
+        var names = Directory.EnumerateFiles(folder).Select(Path.GetFileName).Where(name => name!.EndsWith(".yaml") || name.EndsWith(".yml")).ToArray();
+        return NearestName.Of(Path.GetFileName(path), names!) is { } near ? $" Did you mean '{near}'?" : $" Looked in {folder}.";
+    }
+}

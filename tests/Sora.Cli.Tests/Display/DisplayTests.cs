@@ -1,0 +1,143 @@
+using System.Text.Json;
+using Sora.Cli.Display;
+using Sora.Protocol.Runs;
+
+namespace Sora.Cli.Tests.Display;
+
+public class DisplayTests
+{
+    private static readonly StepCommitted Step = new(10, 3.58621, 1.3062, 1e-3, 3276.4, 2, 8192, 0.5, 0.1, 0.01);
+    private static readonly RunStarted Started = new("r1", "quickstart", 0, 500, 2, 4, 5_300_000, 8192, "cpu", "fp32");
+
+    private readonly StringWriter _output = new();
+    private readonly StringWriter _errors = new();
+    private readonly ManualClock _clock = new();
+
+    private PlainDisplay Plain => new(_output, _errors, _clock);
+
+    [Fact]
+    public void A_step_in_json_has_the_documented_keys_first_event()
+    {
+        var line = RunJson.Write(Step);
+
+        Assert.StartsWith("""{"event":"step","step":10,"loss":3.58621,"grad_norm":1.3062,"learning_rate":0.001,"tokens_per_second":3276.4,"workers":2,""", line);
+        Assert.DoesNotContain('\n', line);
+    }
+
+    [Fact]
+    public void The_finish_in_json_is_as_documented()
+    {
+        Assert.Equal("""{"event":"finished","step":500,"loss":3.1,"eval_loss":3.2,"weights_sha256":"ab","output_dir":"/tmp/x"}""",
+            RunJson.Write(new RunFinished(500, 3.1, 3.2, "ab", "/tmp/x")));
+        Assert.Contains("\"eval_loss\":null", RunJson.Write(new RunFinished(500, 3.1, null, "ab", "/tmp/x")));
+    }
+
+    [Fact]
+    public void Every_event_has_a_name_and_reads_back()
+    {
+        RunEvent[] events =
+        [
+            Started, Step, new WorkerJoined("w", "h", 1, "cpu", "c", true), new WorkerRefused("w", "h", 1, "no"), new GenerationFormed(1, ["a", "b"], 0),
+            new Evaluated(1, 2, 3, 4, 5), new CheckpointSaved(1, "p", "s", 2), new RunWarning("m"), new RunFinished(1, 2, null, "w", "o"),
+            new RunStopped(1, null, "r"), new RunFailed(1, "m", null, null, 1), new DataReady("d", "h", 1, 2, 3), new TextSampled("p", "t"), new LossCurveDrawn("p"),
+        ];
+        foreach (var happened in events)
+        {
+            var line = RunJson.Write(happened);
+            Assert.Equal(line, RunJson.Write(RunJson.Read(line)!));
+            Assert.False(string.IsNullOrEmpty(JsonDocument.Parse(line).RootElement.GetProperty("event").GetString()));
+        }
+        // A new event without a name must not reach users as a crash.
+        Assert.Equal(typeof(RunEvent).Assembly.GetTypes().Count(type => type.IsSubclassOf(typeof(RunEvent))), events.Count(e => e.GetType().Assembly == typeof(RunEvent).Assembly));
+    }
+
+    [Fact]
+    public void Numbers_that_are_not_finite_are_shown_not_hidden()
+    {
+        var diverged = Step with { Loss = double.NaN, GradNorm = double.PositiveInfinity };
+
+        Assert.Contains("\"loss\":\"NaN\",\"grad_norm\":\"Infinity\"", RunJson.Write(diverged));
+        Assert.Contains("loss: NaN  grad_norm: Infinity", RunLines.Of(diverged, 500, null));
+    }
+
+    [Fact]
+    public void Plain_lines_read_like_torchtitan_and_guess_the_end_from_the_wall_clock()
+    {
+        var display = Plain;
+        display.Show(Started);
+        display.Show(Step);
+        _clock.Advance(TimeSpan.FromSeconds(20));
+        display.Show(Step with { Step = 20 });
+
+        var lines = _output.ToString().Split('\n', StringSplitOptions.RemoveEmptyEntries);
+        Assert.Equal("run quickstart: 5.3M parameters, 2 workers, 4 lanes, 8,192 tokens a step, cpu fp32, steps 0..500", lines[0]);
+        Assert.Equal("step: 10/500  loss: 3.5862  grad_norm: 1.31  tps: 3,276  eta: 20m25s", lines[1]);
+        Assert.Equal("step: 20/500  loss: 3.5862  grad_norm: 1.31  tps: 3,276  eta: 16m00s", lines[2]);
+    }
+
+    [Fact]
+    public void Warnings_go_to_stderr_and_data_progress_is_throttled()
+    {
+        var display = Plain;
+        display.Show(new RunWarning("careful"));
+        for (var i = 0; i < 10; i++)
+        {
+            display.Show(new DataProgress("tokenizing", i, 100, "documents"));
+            _clock.Advance(TimeSpan.FromSeconds(0.5));
+        }
+
+        Assert.Equal("sora: warning: careful\n", _errors.ToString().ReplaceLineEndings("\n"));
+        Assert.Equal(3, _output.ToString().Split('\n', StringSplitOptions.RemoveEmptyEntries).Length);
+    }
+
+    [Fact]
+    public void Smoothing_starts_at_the_first_value_and_steps_over_nan()
+    {
+        var average = new SmoothedLoss(0.9);
+
+        Assert.Equal(4.0, average.Add(4.0), 12);
+        Assert.Equal((0.9 * 4.0 + 2.0) / 1.9, average.Add(2.0), 12);
+        Assert.Equal((0.9 * 4.0 + 2.0) / 1.9, average.Add(double.NaN), 12);
+        Assert.True(double.IsNaN(new SmoothedLoss().Add(double.NaN)));
+    }
+
+    [Fact]
+    public void The_curve_is_an_svg_with_raw_smoothed_and_evaluated_loss()
+    {
+        using var folder = new TemporaryFolder();
+        var path = Path.Combine(folder.Path, "loss.svg");
+        var steps = Enumerable.Range(1, 50).Select(i => Step with { Step = i, Loss = i == 25 ? double.NaN : 5.0 / i }).ToArray();
+
+        LossCurve.Draw("a run", steps, [new Evaluated(50, 1.5, 4, 2, 100)], path);
+
+        var svg = File.ReadAllText(path);
+        Assert.Contains("<svg", svg);
+        Assert.Contains("train loss, smoothed", svg);
+        Assert.Contains("eval loss", svg);
+        Assert.Contains("NaN", svg);
+    }
+
+    [Theory]
+    [InlineData(12, "12s")]
+    [InlineData(59.7, "1m00s")]
+    [InlineData(80, "1m20s")]
+    [InlineData(3720, "1h02m")]
+    [InlineData(180000, "2d02h")]
+    public void Durations_are_short(double seconds, string expected) => Assert.Equal(expected, Format.Duration(TimeSpan.FromSeconds(seconds)));
+
+    [Theory]
+    [InlineData(512, "512 B")]
+    [InlineData(22_229_811, "21.2 MiB")]
+    public void Bytes_are_binary(double bytes, string expected) => Assert.Equal(expected, Format.Bytes(bytes));
+
+    private sealed class ManualClock : TimeProvider
+    {
+        private long _now;
+
+        public override long TimestampFrequency => TimeSpan.TicksPerSecond;
+
+        public override long GetTimestamp() => _now;
+
+        public void Advance(TimeSpan time) => _now += time.Ticks;
+    }
+}

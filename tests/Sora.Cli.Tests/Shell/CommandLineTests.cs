@@ -1,0 +1,59 @@
+using Sora.Cli.Shell;
+
+namespace Sora.Cli.Tests.Shell;
+
+public class CommandLineTests
+{
+    [Fact]
+    public async Task Help_shows_the_verbs_and_examples()
+    {
+        var help = await SoraProcess.RunAsync(["--help"]);
+
+        Assert.Equal(0, help.ExitCode);
+        Assert.Contains("config", help.Output);
+        Assert.Contains("Examples:", help.Output);
+        Assert.Equal(help.Output, (await SoraProcess.RunAsync([])).Output);
+    }
+
+    [Fact]
+    public async Task Version_is_a_number_on_stdout()
+    {
+        var version = await SoraProcess.RunAsync(["--version"]);
+
+        Assert.Equal(0, version.ExitCode);
+        Assert.Matches(@"^\d+\.\d+\.\d+", version.Output);
+    }
+
+    [Fact]
+    public async Task A_misspelled_verb_is_a_usage_error_that_names_the_nearest()
+    {
+        var outcome = await SoraProcess.RunAsync(["confgi", "keys"]);
+
+        Assert.Equal(2, outcome.ExitCode);
+        Assert.Contains("did you mean 'config'?", outcome.Errors);
+        Assert.Empty(outcome.Output);
+    }
+
+    [Theory]
+    [InlineData("bash", "complete")]
+    [InlineData("zsh", "compdef")]
+    [InlineData("fish", "complete -c sora")]
+    [InlineData("pwsh", "Register-ArgumentCompleter")]
+    public async Task Completion_prints_a_script(string shell, string expected) =>
+        Assert.Contains(expected, (await SoraProcess.RunAsync(["completion", shell])).Output);
+
+    [Fact]
+    public async Task The_program_answers_completion_scripts_with_verbs_and_job_keys()
+    {
+        Assert.Contains("config", (await SoraProcess.RunAsync(["[suggest:7]", "sora co"])).Output);
+        Assert.Contains("learning_rate=", (await SoraProcess.RunAsync(["[suggest:33]", "sora config show x.yaml --set lear"])).Output);
+    }
+
+    [Fact]
+    public void Underscores_in_option_names_are_dashes_and_values_are_left_alone()
+    {
+        var normal = SoraProgram.Normalize(["train", "a_b.yaml", "--max_steps", "x_y", "--set=model.hidden_size=3", "--", "--a_b"]);
+
+        Assert.Equal(["train", "a_b.yaml", "--max-steps", "x_y", "--set=model.hidden_size=3", "--", "--a_b"], normal);
+    }
+}
