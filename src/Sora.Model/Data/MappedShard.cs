@@ -33,8 +33,9 @@ internal sealed unsafe class MappedShard : IDisposable
 
     public void Dispose()
     {
-        _view?.SafeMemoryMappedViewHandle.ReleasePointer();
-        _view?.Dispose();
+        if (_view is not { SafeMemoryMappedViewHandle.IsClosed: false }) return; // batches and their owner may both dispose a corpus
+        _view.SafeMemoryMappedViewHandle.ReleasePointer();
+        _view.Dispose();
         _file?.Dispose();
     }
 }
