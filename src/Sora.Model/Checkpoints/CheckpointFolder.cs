@@ -1,5 +1,7 @@
+using System.Diagnostics;
 using System.Globalization;
 using System.Text;
+using System.Text.RegularExpressions;
 using Sora.Model.Training;
 using Sora.Protocol.Jobs;
 using TorchSharp;
@@ -10,7 +12,7 @@ namespace Sora.Model.Checkpoints;
 /// One checkpoint: a folder that is either whole or not there. It is written under another name, flushed to disk file by
 /// file, and renamed last.
 /// </summary>
-public static class CheckpointFolder
+public static partial class CheckpointFolder
 {
     /// <summary>File of the optimizer's state.</summary>
     public const string OptimizerFileName = "optimizer.safetensors";
@@ -189,16 +191,35 @@ public static class CheckpointFolder
         return true;
     }
 
-    private static string TemporaryNameFor(string final) =>
-        Path.Combine(Path.GetDirectoryName(final)!, $".{Path.GetFileName(final)}.{Guid.NewGuid():N}{TemporarySuffix}");
+    private static string TemporaryNameFor(string final) => Path.Combine(
+        Path.GetDirectoryName(final)!, $".{Path.GetFileName(final)}.{Environment.MachineName}.{Environment.ProcessId}.{Guid.NewGuid():N}{TemporarySuffix}");
 
-    // What a killed process left. Young folders stay: a process believed dead may still be writing one.
+    // What a killed process left. Young folders of processes that may still live stay: one believed dead may still be writing.
     private static void RemoveLeftovers(string parent, DateTime now)
     {
         foreach (var leftover in Directory.GetDirectories(parent, $".*{TemporarySuffix}"))
-            if (Directory.GetLastWriteTimeUtc(leftover) < now - TimeSpan.FromMinutes(10))
+            if (IsOfDeadProcess(Path.GetFileName(leftover)) || Directory.GetLastWriteTimeUtc(leftover) < now - TimeSpan.FromMinutes(10))
                 TryRemove(leftover);
     }
+
+    private static bool IsOfDeadProcess(string name)
+    {
+        var match = Writer().Match(name);
+        if (!match.Success || match.Groups["machine"].Value != Environment.MachineName)
+            return false;
+        try
+        {
+            using var process = Process.GetProcessById(int.Parse(match.Groups["process"].Value, CultureInfo.InvariantCulture));
+            return process.HasExited;
+        }
+        catch (ArgumentException)
+        {
+            return true;
+        }
+    }
+
+    [GeneratedRegex(@"^\.step-\d+\.(?<machine>.+)\.(?<process>\d{1,9})\.[0-9a-f]{32}\.partial$")]
+    private static partial Regex Writer();
 
     private static void TryRemove(string folder)
     {
