@@ -237,6 +237,15 @@ public sealed class CheckpointFolderTests : IDisposable
         Assert.Contains("format version 99", Assert.Throws<SoraException>(() => CheckpointFolder.Open(Path.GetDirectoryName(path)!)).Message);
     }
 
+    [Fact]
+    public void Manifest_NamesAFileOutsideTheFolder_IsRefused()
+    {
+        var folder = CheckpointFolder.Save(Contents(1), 0).Path;
+        var manifest = CheckpointManifest.Read(folder) with { Files = [new CheckpointFile("../secret", 1, "")] };
+        File.WriteAllBytes(Path.Combine(folder, "manifest.json"), manifest.ToUtf8());
+        Assert.Contains("../secret", Assert.Throws<SoraException>(() => CheckpointFolder.Open(folder)).Message);
+    }
+
     private CheckpointContents Contents(long step) => new()
     {
         OutputDir = _output.Path,
