@@ -51,6 +51,8 @@ public sealed class CoordinatorHost : IAsyncDisposable
     /// <summary>What workers must show.</summary>
     public string Token { get; }
 
+    internal Task<(ActorSystem System, IActorRef Pool)> Actors => _actors;
+
     /// <summary>
     /// Starts a coordinator. Returns as soon as workers can dial; the actors come up meanwhile, so that worker processes
     /// can already be started.
@@ -162,7 +164,7 @@ public sealed class CoordinatorHost : IAsyncDisposable
 
     private static void UseOnly(IServiceCollection services, ILoggerFactory loggers)
     {
-        services.Replace(ServiceDescriptor.Singleton(loggers));
+        services.Replace(ServiceDescriptor.Singleton<ILoggerFactory>(new FrameworkLoggers(loggers)));
         services.Replace(ServiceDescriptor.Singleton<IHostLifetime>(new NoConsoleLifetime()));
         services.Configure<HostOptions>(host => host.ShutdownTimeout = TimeSpan.FromSeconds(1.5));
     }

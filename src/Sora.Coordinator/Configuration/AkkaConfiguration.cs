@@ -61,7 +61,7 @@ internal static class AkkaConfiguration
         {
             loggers.LogLevel = AkkaLogLevel.WarningLevel;
             loggers.ClearLoggers();
-            loggers.AddLoggerFactory(options.LoggerFactory);
+            loggers.AddLoggerFactory(new FrameworkLoggers(options.LoggerFactory));
         })
         .WithStrictSerialization()
         .WithCustomSerializer("sora", CoordinatorSerializer.Bindings, system => new CoordinatorSerializer(system))
@@ -88,6 +88,7 @@ internal static class AkkaConfiguration
                 sql {
                   connection-string = "{{JournalFile.ConnectionString(options).Replace("\\", "\\\\").Replace("\"", "\\\"")}}"
                   provider-name = "SQLite.MS"
+                  tag-write-mode = Csv # nothing is tagged: saves a table and a join
                 }
               }
               snapshot-store.plugin = "akka.persistence.no-snapshot-store"
