@@ -23,9 +23,6 @@ namespace Sora.Coordinator;
 /// </summary>
 public sealed class CoordinatorHost : IAsyncDisposable
 {
-    /// <summary>Version of the worker protocol; a worker that says another one is refused.</summary>
-    public const uint ProtocolVersion = 1;
-
     private static readonly TimeSpan AskLimit = TimeSpan.FromSeconds(30);
 
     private readonly WebApplication _web;
