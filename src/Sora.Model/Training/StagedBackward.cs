@@ -42,7 +42,7 @@ internal static class StagedBackward
             outputs[stage]?.Dispose();
             inputs[stage + 1].Dispose();
         }
-        return loss.item<float>();
+        return loss.to_type(ScalarType.Float64).item<double>();
 
         Tensor Forward(int stage)
         {
