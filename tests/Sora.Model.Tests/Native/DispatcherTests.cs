@@ -41,6 +41,6 @@ public class DispatcherTests
         for (var i = 0; i < 1000; i++)
             Dispatcher.RmsNorm(input, weight, 1e-5).Dispose();
 
-        Assert.Equal(before, Tensor.TotalCount);
+        Assert.InRange(Tensor.TotalCount, 0, before); // fewer when finalizers of earlier tests ran
     }
 }
