@@ -68,7 +68,7 @@ public sealed class CorpusPreparer
         IProgress<PrepareProgress>? progress, CancellationToken cancellationToken)
     {
         progress?.Report(new(PreparePhase.TrainingTokenizer));
-        var tokenizer = await Task.Run(() => TokenizerFiles.Create(settings, () => TokenizerSample.Read(inputs, cancellationToken), cancellationToken), cancellationToken);
+        var tokenizer = await Task.Run(() => TokenizerFiles.Create(settings, () => Preparation.TokenizerSample.Read(inputs, cancellationToken), cancellationToken), cancellationToken);
         tokenizer.Save(folder);
         var tokenizerFiles = Directory.GetFiles(folder).Order(StringComparer.Ordinal).ToList();
 
