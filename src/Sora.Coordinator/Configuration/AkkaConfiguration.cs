@@ -1,0 +1,118 @@
+using Akka.Actor;
+using Akka.Cluster;
+using Akka.Cluster.Hosting;
+using Akka.Cluster.Hosting.SBR;
+using Akka.Cluster.Sharding;
+using Akka.Hosting;
+using Akka.Persistence.Sql;
+using Akka.Remote.Hosting;
+using Microsoft.Data.Sqlite;
+using Microsoft.Extensions.Logging;
+using Sora.Coordinator.Runs;
+using Sora.Coordinator.Serialization;
+using Sora.Coordinator.Workers;
+using AkkaLogLevel = Akka.Event.LogLevel;
+
+namespace Sora.Coordinator.Configuration;
+
+/// <summary>How the actor system of a coordinator is put together, in production and in tests alike.</summary>
+internal static class AkkaConfiguration
+{
+    public const string SystemName = "sora";
+    public const string Role = "controller";
+
+    // Settings that Akka.Hosting has no property for. The short intervals spare a single node the waits that protect
+    // clusters of hundreds; the journal and the sharding coordinator are warm within the first second.
+    private const string Settings =
+        """
+        akka {
+          log-dead-letters = off
+          log-dead-letters-during-shutdown = off
+          coordinated-shutdown {
+            run-by-clr-shutdown-hook = off
+            exit-clr = off
+          }
+          actor.serializers.json = "Sora.Coordinator.Serialization.RefusingSerializer, Sora.Coordinator"
+          cluster {
+            log-info = off
+            gossip-interval = 200ms
+            leader-actions-interval = 200ms
+            periodic-tasks-initial-delay = 50ms
+            down-removal-margin = 1s
+            split-brain-resolver {
+              stable-after = 5s
+              down-all-when-unstable = off
+            }
+            singleton.hand-over-retry-interval = 200ms
+            sharding {
+              retry-interval = 200ms
+              handoff-timeout = 20s
+              distributed-data.durable.keys = []
+              distributed-data.majority-min-cap = 1
+            }
+          }
+        }
+        """;
+
+    public static void ConfigureCoordinator(this AkkaConfigurationBuilder builder, CoordinatorOptions options) => builder
+        .AddHocon(Settings, HoconAddMode.Prepend)
+        .ConfigureLoggers(loggers =>
+        {
+            loggers.LogLevel = AkkaLogLevel.WarningLevel;
+            loggers.ClearLoggers();
+            loggers.AddLoggerFactory(options.LoggerFactory);
+        })
+        .WithStrictSerialization()
+        .WithCustomSerializer("sora", CoordinatorSerializer.Bindings, system => new CoordinatorSerializer(system))
+        .ConfigureCluster()
+        .ConfigureJournal(options);
+
+    /// <summary>Coordinators alone are members; a single one founds its cluster at once instead of looking for others.</summary>
+    private static AkkaConfigurationBuilder ConfigureCluster(this AkkaConfigurationBuilder builder) => builder
+        .WithRemoting(new RemoteOptions { HostName = "127.0.0.1", Port = 0 })
+        .WithClustering(new ClusterOptions { Roles = [Role], SplitBrainResolver = new KeepMajorityOption { Role = Role } })
+        .AddStartup((system, _) =>
+        {
+            var cluster = Cluster.Get(system);
+            cluster.Join(cluster.SelfAddress);
+        });
+
+    private static AkkaConfigurationBuilder ConfigureJournal(this AkkaConfigurationBuilder builder, CoordinatorOptions options)
+    {
+        var connection = new SqliteConnectionStringBuilder { DataSource = options.JournalPath, DefaultTimeout = 30 }.ConnectionString;
+        return builder
+            .AddHocon(SqlPersistence.DefaultConfiguration, HoconAddMode.Append)
+            .AddHocon(
+                $$"""
+                akka.persistence {
+                  journal {
+                    plugin = "akka.persistence.journal.sql"
+                    sql {
+                      connection-string = "{{connection.Replace("\\", "\\\\").Replace("\"", "\\\"")}}"
+                      provider-name = "SQLite.MS"
+                    }
+                  }
+                  snapshot-store.plugin = "akka.persistence.no-snapshot-store"
+                }
+                """,
+                HoconAddMode.Prepend);
+    }
+
+    public static AkkaConfigurationBuilder ConfigureWorkers(this AkkaConfigurationBuilder builder, CoordinatorOptions options) => builder
+        .WithActors((system, registry) => registry.Register<WorkerPool>(
+            system.ActorOf(WorkerPool.Props(options.LoggerFactory.CreateLogger<WorkerPool>()), "workers")));
+
+    public static AkkaConfigurationBuilder ConfigureJobs(this AkkaConfigurationBuilder builder, RunDirectory directory, CoordinatorOptions options) => builder
+        .WithShardRegion<JobEntity>(
+            JobRegion.TypeName,
+            (_, registry, _) => run => JobEntity.Props(run, registry.Get<WorkerPool>(), directory, options),
+            new JobMessageExtractor(),
+            new ShardOptions
+            {
+                Role = Role,
+                StateStoreMode = StateStoreMode.DData,
+                RememberEntities = false,
+                // A run that computes one long step says nothing meanwhile; it leaves memory when it is over.
+                ShouldPassivateIdleEntities = false,
+            });
+}

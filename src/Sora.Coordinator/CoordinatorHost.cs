@@ -1,0 +1,185 @@
+using System.Net;
+using System.Net.Sockets;
+using Akka.Actor;
+using Akka.Hosting;
+using Grpc.AspNetCore.Server;
+using Microsoft.AspNetCore.Builder;
+using Microsoft.AspNetCore.Connections;
+using Microsoft.AspNetCore.Hosting;
+using Microsoft.AspNetCore.Server.Kestrel.Core;
+using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.DependencyInjection.Extensions;
+using Microsoft.Extensions.Hosting;
+using Microsoft.Extensions.Logging;
+using Sora.Coordinator.Configuration;
+using Sora.Coordinator.Runs;
+using Sora.Coordinator.Workers;
+using Sora.Protocol.Jobs;
+
+namespace Sora.Coordinator;
+
+/// <summary>
+/// A coordinator: the listener workers dial, the actors that decide, the journal that remembers. It never touches a tensor.
+/// </summary>
+public sealed class CoordinatorHost : IAsyncDisposable
+{
+    /// <summary>Version of the worker protocol; a worker that says another one is refused.</summary>
+    public const uint ProtocolVersion = 1;
+
+    private static readonly TimeSpan AskLimit = TimeSpan.FromSeconds(30);
+
+    private readonly WebApplication _web;
+    private readonly IHost _akka;
+    private readonly Task<(ActorSystem System, IActorRef Pool)> _actors;
+    private readonly RunDirectory _directory;
+
+    private CoordinatorHost(WebApplication web, IHost akka, Task<(ActorSystem System, IActorRef Pool)> actors, RunDirectory directory, string token)
+    {
+        _web = web;
+        _akka = akka;
+        _actors = actors;
+        _directory = directory;
+        Token = token;
+        Address = web.Urls.Single();
+    }
+
+    /// <summary>Where workers dial.</summary>
+    public string Address { get; }
+
+    /// <summary>What workers must show.</summary>
+    public string Token { get; }
+
+    /// <summary>
+    /// Starts a coordinator. Returns as soon as workers can dial; the actors come up meanwhile, so that worker processes
+    /// can already be started.
+    /// </summary>
+    /// <exception cref="SoraException">The address cannot be listened on or the state folder cannot be written.</exception>
+    public static async Task<CoordinatorHost> StartAsync(CoordinatorOptions options, CancellationToken cancellationToken)
+    {
+        var endpoint = ParseListenUrl(options.ListenUrl);
+        CreateStateDir(options.StateDir);
+        var token = options.Token.Length > 0 ? new CoordinatorToken(options.Token) : CoordinatorToken.CreateRandom();
+        var directory = new RunDirectory();
+
+        var akka = BuildAkka(options, directory);
+        var actors = Task.Run(() => StartAkkaAsync(akka, cancellationToken), cancellationToken);
+        var web = BuildWeb(options, endpoint, token, directory, actors);
+        try
+        {
+            await web.StartAsync(cancellationToken);
+        }
+        catch (Exception exception) when (exception is IOException or SocketException)
+        {
+            await DisposeAsync(web, akka, actors);
+            var reason = exception.InnerException is AddressInUseException ? "another program uses that port" : exception.Message;
+            throw new SoraException($"The coordinator cannot listen on {options.ListenUrl}: {reason}. Stop that program, or choose another address or port (0 takes a free one).", ExitCode.Usage, exception);
+        }
+        return new CoordinatorHost(web, akka, actors, directory, token.Text);
+    }
+
+    /// <summary>Starts a run. A run the journal knows as finished is not computed again: its result is the only event.</summary>
+    /// <exception cref="SoraException">The submission cannot be carried out as it is.</exception>
+    public async Task<RunHandle> SubmitAsync(RunSubmission submission)
+    {
+        if (submission.Workers < 1 || submission.Workers > submission.Job.Lanes)
+            throw new SoraException($"{submission.Workers} workers cannot share {submission.Job.Lanes} lanes: a worker owns at least one. Set 'lanes' to at least {submission.Workers} or ask for fewer workers.", ExitCode.Usage);
+        var (system, _) = await _actors;
+        var events = _directory.Open(submission);
+        var jobs = JobRegion.Of(system);
+        jobs.Tell(new SubmitRun(submission.ToSpec()));
+        return new RunHandle(submission.Run, events.ReadAllAsync(), reason => jobs.Tell(new StopRun(submission.Run, reason)));
+    }
+
+    /// <summary>What the journal knows of a run.</summary>
+    public async Task<RunStatus> QueryAsync(string run, CancellationToken cancellationToken)
+    {
+        var (system, _) = await _actors;
+        return await JobRegion.Of(system).Ask<RunStatus>(new QueryRun(run), AskLimit, cancellationToken);
+    }
+
+    /// <summary>Ends what is going on and closes the journal.</summary>
+    public async ValueTask DisposeAsync()
+    {
+        _directory.Abandon("The coordinator was shut down while the run was going on.");
+        await DisposeAsync(_web, _akka, _actors);
+    }
+
+    private static async ValueTask DisposeAsync(WebApplication web, IHost akka, Task<(ActorSystem System, IActorRef Pool)> actors)
+    {
+        // Workers' streams never end by themselves: the actors close them, so they go first.
+        await ((Task)actors).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        await akka.StopAsync();
+        akka.Dispose();
+        await web.DisposeAsync();
+    }
+
+    private static async Task<(ActorSystem System, IActorRef Pool)> StartAkkaAsync(IHost akka, CancellationToken cancellationToken)
+    {
+        // Made here, a system that cannot be made throws; made by the hosted service, it also writes to the console.
+        var system = akka.Services.GetRequiredService<ActorSystem>();
+        await akka.StartAsync(cancellationToken);
+        return (system, akka.Services.GetRequiredService<IRequiredActor<WorkerPool>>().ActorRef);
+    }
+
+    private static IHost BuildAkka(CoordinatorOptions options, RunDirectory directory)
+    {
+        var builder = Host.CreateEmptyApplicationBuilder(null);
+        UseOnly(builder.Services, options.LoggerFactory);
+        builder.Services.AddAkka(AkkaConfiguration.SystemName, akka =>
+        {
+            akka.ConfigureCoordinator(options);
+            akka.ConfigureWorkers(options).ConfigureJobs(directory, options);
+        });
+        return builder.Build();
+    }
+
+    private static WebApplication BuildWeb(CoordinatorOptions options, IPEndPoint endpoint, CoordinatorToken token, RunDirectory directory, Task<(ActorSystem System, IActorRef Pool)> actors)
+    {
+        var builder = WebApplication.CreateEmptyBuilder(new WebApplicationOptions());
+        UseOnly(builder.Services, options.LoggerFactory);
+        builder.WebHost.UseKestrelCore();
+        builder.WebHost.ConfigureKestrel(kestrel => kestrel.Listen(endpoint, listen => listen.Protocols = HttpProtocols.Http2));
+        builder.Services.AddRoutingCore();
+        builder.Services.AddSingleton(options);
+        builder.Services.AddSingleton(token);
+        builder.Services.AddSingleton(directory);
+        builder.Services.AddSingleton(new CoordinatorActors(actors));
+        builder.Services.AddSingleton<WorkerGatewayService>();
+        builder.Services.AddGrpc(grpc => grpc.Interceptors.Add<BearerTokenInterceptor>());
+        var web = builder.Build();
+        web.UseRouting();
+        web.MapGrpcService<WorkerGatewayService>();
+        return web;
+    }
+
+    private static void UseOnly(IServiceCollection services, ILoggerFactory loggers)
+    {
+        services.Replace(ServiceDescriptor.Singleton(loggers));
+        services.Replace(ServiceDescriptor.Singleton<IHostLifetime>(new NoConsoleLifetime()));
+        services.Configure<HostOptions>(host => host.ShutdownTimeout = TimeSpan.FromSeconds(1.5));
+    }
+
+    private static IPEndPoint ParseListenUrl(string url)
+    {
+        if (Uri.TryCreate(url, UriKind.Absolute, out var uri) && uri.Scheme == Uri.UriSchemeHttp && uri.AbsolutePath == "/")
+        {
+            if (IPAddress.TryParse(uri.DnsSafeHost, out var address))
+                return new IPEndPoint(address, uri.Port);
+            if (uri.IsLoopback)
+                return new IPEndPoint(IPAddress.Loopback, uri.Port);
+        }
+        throw new SoraException($"'{url}' is not an address the coordinator can listen on. Write http://ADDRESS:PORT with an IP address of this machine, such as http://127.0.0.1:0 or http://0.0.0.0:5400.", ExitCode.Usage);
+    }
+
+    private static void CreateStateDir(string folder)
+    {
+        try
+        {
+            Directory.CreateDirectory(folder);
+        }
+        catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
+        {
+            throw new SoraException($"The coordinator's state folder {folder} cannot be created: {exception.Message} Choose a folder you can write to.", ExitCode.Usage, exception);
+        }
+    }
+}

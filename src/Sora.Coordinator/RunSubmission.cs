@@ -1,0 +1,70 @@
+using Sora.Protocol.Blocks;
+using Sora.Protocol.Generations;
+using Sora.Protocol.Jobs;
+
+namespace Sora.Coordinator;
+
+/// <summary>A run to be carried out.</summary>
+public sealed record RunSubmission
+{
+    /// <summary>Id of the run, unique for the life of the journal. Submitted again after a stop, a failure or a restart, it goes on.</summary>
+    public required string Run { get; init; }
+
+    /// <summary>The resolved job.</summary>
+    public required TrainingJob Job { get; init; }
+
+    /// <summary>The same as canonical JSON; workers get it byte for byte.</summary>
+    public required string JobJson { get; init; }
+
+    /// <summary>SHA-256 of the corpus manifest.</summary>
+    public required string CorpusHash { get; init; }
+
+    /// <summary>Folder of the corpus; workers on this machine read it.</summary>
+    public required string CorpusDir { get; init; }
+
+    /// <summary>Where workers that cannot read that folder get the corpus from.</summary>
+    public required IPieceSource Pieces { get; init; }
+
+    /// <summary>Where checkpoints go.</summary>
+    public required string OutputDir { get; init; }
+
+    /// <summary>Checkpoint folder to continue from; null: initial weights.</summary>
+    public string? ResumeFrom { get; init; }
+
+    /// <summary>First step to compute.</summary>
+    public long FirstStep { get; init; }
+
+    /// <summary>Workers to wait for, at most as many as the job has lanes.</summary>
+    public required int Workers { get; init; }
+
+    /// <summary>The canary recorded in <see cref="ResumeFrom"/>; null: the workers of this run vote.</summary>
+    public string? ExpectedCanary { get; init; }
+
+    /// <summary>The numerics fingerprint recorded beside it, shown when a worker is refused.</summary>
+    public string? ExpectedFingerprint { get; init; }
+
+    /// <summary>Parameters of the model, shown to people.</summary>
+    public long Parameters { get; init; }
+
+    internal RunSpec ToSpec() => new()
+    {
+        Run = Run,
+        Name = Job.Name,
+        JobJson = JobJson,
+        CorpusHash = CorpusHash,
+        CorpusDir = CorpusDir,
+        OutputDir = OutputDir,
+        ResumeFrom = ResumeFrom ?? "",
+        FirstStep = FirstStep,
+        MaxSteps = Job.MaxSteps,
+        Workers = Workers,
+        Lanes = Job.Lanes,
+        Numerics = Job.Numerics,
+        ExpectedCanary = ExpectedCanary ?? "",
+        ExpectedFingerprint = ExpectedFingerprint ?? "",
+        Parameters = Parameters,
+        TokensPerStep = (long)Job.Lanes * Job.MicroBatchesPerLane * Job.MicroBatchSize * Job.ContextLength,
+        Device = Job.Device,
+        Dtype = Job.Dtype.ToString().ToLowerInvariant(),
+    };
+}

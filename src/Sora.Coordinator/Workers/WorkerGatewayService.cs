@@ -1,0 +1,65 @@
+using System.Threading.Channels;
+using Akka.Actor;
+using Google.Protobuf;
+using Grpc.Core;
+using Microsoft.Extensions.Logging;
+using Sora.Coordinator.Runs;
+using Sora.Protocol.Api;
+using Status = Grpc.Core.Status;
+
+namespace Sora.Coordinator.Workers;
+
+/// <summary>What workers may call. Sessions wait for the actors; the listener is up before they are.</summary>
+internal sealed class WorkerGatewayService(CoordinatorActors actors, RunDirectory directory, CoordinatorOptions options) : WorkerGateway.WorkerGatewayBase
+{
+    private readonly ILogger _sessionLog = options.LoggerFactory.CreateLogger<WorkerSession>();
+
+    public override async Task Session(IAsyncStreamReader<FromWorker> requestStream, IServerStreamWriter<FromCoordinator> responseStream, ServerCallContext context)
+    {
+        var (system, pool) = await actors.Ready.WaitAsync(context.CancellationToken);
+        var outbound = Channel.CreateUnbounded<FromCoordinator>(new UnboundedChannelOptions { SingleReader = true });
+        var session = system.ActorOf(WorkerSession.Props(pool, outbound.Writer, options.WorkerSilenceLimit, _sessionLog));
+        var listening = ListenAsync(requestStream, session, context.CancellationToken);
+        await foreach (var message in outbound.Reader.ReadAllAsync(CancellationToken.None))
+        {
+            // A worker that is gone makes the write fail; the listener has told the session already.
+            if (context.CancellationToken.IsCancellationRequested)
+                break;
+            await responseStream.WriteAsync(message, CancellationToken.None);
+        }
+        if (context.CancellationToken.IsCancellationRequested)
+            await listening;
+    }
+
+    public override Task<ManifestReply> GetManifest(ManifestRequest request, ServerCallContext context) =>
+        Task.FromResult(new ManifestReply { Manifest = UnsafeByteOperations.UnsafeWrap(Corpus(request.CorpusHash).Manifest) });
+
+    public override async Task GetPieces(PiecesRequest request, IServerStreamWriter<Piece> responseStream, ServerCallContext context)
+    {
+        var source = Corpus(request.CorpusHash);
+        foreach (var hash in request.Sha256)
+        {
+            var content = await source.ReadAsync(hash, context.CancellationToken)
+                ?? throw new RpcException(new Status(StatusCode.NotFound, $"The corpus {request.CorpusHash} has no piece {hash}."));
+            // The await is the back-pressure: a worker that reads slowly holds one piece here, not all of them.
+            await responseStream.WriteAsync(new Piece { Sha256 = hash, Content = UnsafeByteOperations.UnsafeWrap(content) }, context.CancellationToken);
+        }
+    }
+
+    private Protocol.Blocks.IPieceSource Corpus(string hash) => directory.FindCorpus(hash)
+        ?? throw new RpcException(new Status(StatusCode.NotFound, $"No run on this coordinator uses the corpus {hash}."));
+
+    private static async Task ListenAsync(IAsyncStreamReader<FromWorker> requests, IActorRef session, CancellationToken cancellationToken)
+    {
+        try
+        {
+            while (await requests.MoveNext(cancellationToken))
+                session.Tell(requests.Current);
+            session.Tell(new StreamClosed("it closed its connection."));
+        }
+        catch (Exception exception) when (exception is IOException or OperationCanceledException or RpcException or InvalidOperationException)
+        {
+            session.Tell(new StreamClosed("its connection broke."));
+        }
+    }
+}

@@ -1,0 +1,87 @@
+using Grpc.Core;
+using Grpc.Net.Client;
+using Sora.Protocol.Api;
+
+namespace Sora.Coordinator.Tests;
+
+/// <summary>Dials a coordinator and says what a test tells it to.</summary>
+internal sealed class FakeWorker : IAsyncDisposable
+{
+    private readonly GrpcChannel _channel;
+    private readonly AsyncDuplexStreamingCall<FromWorker, FromCoordinator> _call;
+
+    private FakeWorker(string id, GrpcChannel channel, WorkerGateway.WorkerGatewayClient client, AsyncDuplexStreamingCall<FromWorker, FromCoordinator> call)
+    {
+        Id = id;
+        _channel = channel;
+        Client = client;
+        _call = call;
+    }
+
+    public string Id { get; }
+
+    public WorkerGateway.WorkerGatewayClient Client { get; }
+
+    public static Metadata Bearer(string token) => new() { { "authorization", $"Bearer {token}" } };
+
+    public static async Task<FakeWorker> DialAsync(CoordinatorHost host, string id, uint version = CoordinatorHost.ProtocolVersion)
+    {
+        var channel = GrpcChannel.ForAddress(host.Address);
+        var client = new WorkerGateway.WorkerGatewayClient(channel);
+        var call = client.Session(Bearer(host.Token), cancellationToken: TestContext.Current.CancellationToken);
+        var worker = new FakeWorker(id, channel, client, call);
+        await worker.SayAsync(new FromWorker { Hello = new Hello { Worker = id, ProtocolVersion = version, Host = "box", ProcessId = 7, Device = "cpu", Threads = 1, Numerics = $"numerics of {id}" } });
+        return worker;
+    }
+
+    public Task SayAsync(FromWorker message) => _call.RequestStream.WriteAsync(message, TestContext.Current.CancellationToken);
+
+    public async Task<FromCoordinator> HearAsync()
+    {
+        Assert.True(await _call.ResponseStream.MoveNext(TestContext.Current.CancellationToken), $"the stream of {Id} ended");
+        return _call.ResponseStream.Current;
+    }
+
+    public async Task<bool> StreamEndsAsync() => !await _call.ResponseStream.MoveNext(TestContext.Current.CancellationToken);
+
+    /// <summary>Takes the assignment and delivers a canary.</summary>
+    public async Task<Assignment> ProveAsync(string canary)
+    {
+        var assignment = (await HearAsync()).Assignment;
+        Assert.NotNull(assignment);
+        await SayAsync(new FromWorker { Canary = new CanaryResult { Run = assignment.Run, Sha256 = canary, Endpoints = { $"unix:/{Id}" }, Parameters = 10 } });
+        return assignment;
+    }
+
+    /// <summary>Takes the generation, gets ready and waits for the start.</summary>
+    public async Task<Generation> ReadyAsync()
+    {
+        var generation = (await HearAsync()).Generation;
+        Assert.NotNull(generation);
+        await SayAsync(new FromWorker { Ready = new Ready { Run = generation.Run, Generation = generation.Generation_, Step = generation.FirstStep } });
+        return generation;
+    }
+
+    public Task StepAsync(Generation generation, ulong step, double loss = 2) => SayAsync(new FromWorker
+    {
+        Step = new StepReport { Run = generation.Run, Generation = generation.Generation_, Step = step, Loss = loss, Tokens = 1000, StepSeconds = 0.5 },
+    });
+
+    public Task FinishAsync(Generation generation, ulong step, string weights) => SayAsync(new FromWorker
+    {
+        Finished = new Finished { Run = generation.Run, Generation = generation.Generation_, Step = step, WeightsSha256 = weights },
+    });
+
+    /// <summary>The process dies: the connection breaks without a word.</summary>
+    public void Die()
+    {
+        _call.Dispose();
+        _channel.Dispose();
+    }
+
+    public ValueTask DisposeAsync()
+    {
+        Die();
+        return ValueTask.CompletedTask;
+    }
+}
