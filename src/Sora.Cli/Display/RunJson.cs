@@ -2,6 +2,7 @@ using System.Text.Encodings.Web;
 using System.Text.Json;
 using System.Text.Json.Serialization;
 using System.Text.Json.Serialization.Metadata;
+using Sora.Cli.Train;
 using Sora.Protocol.Runs;
 
 namespace Sora.Cli.Display;
@@ -25,6 +26,7 @@ internal static class RunJson
         [typeof(RunFinished)] = "finished",
         [typeof(RunStopped)] = "stopped",
         [typeof(RunFailed)] = "failed",
+        [typeof(RunPlan)] = "plan",
         [typeof(DataProgress)] = "data_progress",
         [typeof(DataReady)] = "data",
         [typeof(TextSampled)] = "sample",

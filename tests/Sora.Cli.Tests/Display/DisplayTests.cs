@@ -1,5 +1,7 @@
 using System.Text.Json;
 using Sora.Cli.Display;
+using Sora.Cli.Train;
+using Sora.Protocol.Jobs;
 using Sora.Protocol.Runs;
 
 namespace Sora.Cli.Tests.Display;
@@ -40,6 +42,7 @@ public class DisplayTests
             Started, Step, new WorkerJoined("w", "h", 1, "cpu", "c", true), new WorkerRefused("w", "h", 1, "no"), new GenerationFormed(1, ["a", "b"], 0),
             new Evaluated(1, 2, 3, 4, 5), new CheckpointSaved(1, "p", "s", 2), new RunWarning("m"), new RunFinished(1, 2, null, "w", "o"),
             new RunStopped(1, null, "r"), new RunFailed(1, "m", null, null, 1), new DataReady("d", "h", 1, 2, 3), new TextSampled("p", "t"), new LossCurveDrawn("p"),
+            RunPlan.Of(new TrainingJob(), 2, 300, 1000, 6000, null),
         ];
         foreach (var happened in events)
         {

@@ -1,0 +1,63 @@
+using Sora.Cli.Display;
+using Sora.Coordinator;
+using Sora.Protocol.Jobs;
+using Sora.Protocol.Runs;
+
+namespace Sora.Cli.Train;
+
+/// <summary>Follows a run to its end: shows and keeps its events, passes on the wish to stop, and notices workers that die silently.</summary>
+internal sealed class RunFollower(IRunDisplay display, RunLog log, StopSignals signals, TimeProvider clock)
+{
+    // The coordinator usually explains a worker's death itself; this is for one that died before it could dial.
+    private static readonly TimeSpan ExplanationGrace = TimeSpan.FromSeconds(15);
+
+    /// <summary>Returns the last event: finished, stopped or failed. It is kept but not shown: the caller shows it after what follows from it.</summary>
+    /// <exception cref="SoraException">A worker process ended and nobody explained it.</exception>
+    public async Task<RunEvent> FollowAsync(RunHandle run, WorkerProcesses workers)
+    {
+        using var over = new CancellationTokenSource();
+        var events = ReadAsync(run);
+        var stop = StopWhenAskedAsync(run, over.Token);
+        var death = DeathAsync(workers, events, over.Token);
+        try
+        {
+            await Task.WhenAny(events, death);
+            if (!events.IsCompleted) await death; // throws what it found
+            return await events;
+        }
+        finally
+        {
+            await over.CancelAsync();
+            await stop;
+            await death.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        }
+    }
+
+    private async Task<RunEvent> ReadAsync(RunHandle run)
+    {
+        await foreach (var happened in run.Events)
+        {
+            log.Add(happened);
+            if (happened is RunFinished or RunStopped or RunFailed) return happened;
+            display.Show(happened);
+        }
+        throw new SoraException("The coordinator ended without saying how the run ended. Run again with --resume auto.");
+    }
+
+    private async Task StopWhenAskedAsync(RunHandle run, CancellationToken over)
+    {
+        await Task.WhenAny(signals.Asked, Task.Delay(Timeout.InfiniteTimeSpan, clock, over));
+        if (!signals.Asked.IsCompleted) return;
+        display.Show(new RunWarning($"{await signals.Asked}: stopping after this step with a checkpoint; once more ends now without one"));
+        await run.StopAsync(await signals.Asked);
+    }
+
+    private async Task DeathAsync(WorkerProcesses workers, Task events, CancellationToken over)
+    {
+        if (await Task.WhenAny(workers.FirstExit, Task.Delay(Timeout.InfiniteTimeSpan, clock, over)) is not Task<Worker> exit) return;
+        await Task.WhenAny(events, Task.Delay(ExplanationGrace, clock, over));
+        if (events.IsCompleted || over.IsCancellationRequested) return;
+        var worker = await exit;
+        throw new SoraException(FailureReport.OfWorker(worker), worker.ExitCode is > 0 and < 128 ? worker.ExitCode : ExitCode.Failure);
+    }
+}
