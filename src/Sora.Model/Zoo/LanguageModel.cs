@@ -1,3 +1,5 @@
+using Sora.Model.Training;
+using Sora.Protocol.Jobs;
 using TorchSharp;
 using static TorchSharp.torch;
 
@@ -15,12 +17,49 @@ public abstract class LanguageModel(string name) : nn.Module<Tensor, Tensor>(nam
     /// <summary>Longest input, in tokens.</summary>
     public abstract int MaxPositions { get; }
 
+    /// <summary>Trainable values.</summary>
+    public long ParameterCount => Weights.Sum(weight => weight.Value.numel());
+
+    /// <summary>The trainable tensors in a fixed order.</summary>
+    internal abstract IReadOnlyList<Weight> Weights { get; }
+
+    /// <summary>
+    /// The network as a chain: tokens [batch, time] go into the first stage, each stage feeds the next, the last gives logits.
+    /// Training runs backward one stage at a time, which is what lets it recompute activations stage by stage.
+    /// </summary>
+    internal abstract IReadOnlyList<Func<Tensor, Tensor>> Stages { get; }
+
     /// <summary>Logits of every position.</summary>
     /// <param name="tokens">[batch, time] int64</param>
     /// <returns>[batch, time, vocab]</returns>
-    public abstract override Tensor forward(Tensor tokens);
+    public override Tensor forward(Tensor tokens) => Stages.Aggregate(tokens, (hidden, stage) => stage(hidden));
 
-    /// <summary>Floating-point operations of forward and backward per token: 6N plus attention (Kaplan et al. 2020; Chowdhery et al. 2022, appendix B).</summary>
+    /// <summary>The weights by the names they have in files: views, so that writing to them writes the weights. The caller disposes them.</summary>
+    public IReadOnlyList<NamedTensor> NamedWeights()
+    {
+        using var _ = no_grad();
+        return [.. Weights.SelectMany(weight => weight.Views(weight.Value)).Select(part => new NamedTensor(part.Name, part.View))];
+    }
+
+    /// <summary>Sets the initial weights: the same for a seed on every device.</summary>
+    public void Initialize(long seed)
+    {
+        using var _ = no_grad();
+        using var scope = NewDisposeScope();
+        for (var i = 0; i < Weights.Count; i++)
+            Weights[i].Value.copy_(Weights[i].Draw(seed, i));
+    }
+
+    /// <summary>Copies weights into the model, converting them to its device and precision.</summary>
+    /// <exception cref="SoraException">A weight is missing, unknown or of another shape.</exception>
+    public void LoadWeights(IReadOnlyList<NamedTensor> weights)
+    {
+        using var _ = no_grad();
+        using var scope = NewDisposeScope();
+        NamedTensors.Copy(weights, NamedWeights(), "weight");
+    }
+
+    /// <summary>Floating-point operations of forward and backward per token: 6N plus attention (Kaplan et al. 2020; Chowdhery et al. 2022, appendix B); N leaves out the embedding tables, which are only looked up.</summary>
     public abstract double FlopsPerToken(int contextLength);
 
     /// <summary>Fresh state for generating token by token (a KV cache, or the recurrent state).</summary>

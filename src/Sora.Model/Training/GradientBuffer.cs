@@ -1,0 +1,49 @@
+using static TorchSharp.torch;
+
+namespace Sora.Model.Training;
+
+/// <summary>A flat gradient, and the views of it that backward adds into.</summary>
+internal sealed class GradientBuffer : IDisposable
+{
+    private readonly FlatLayout _layout;
+    private readonly Tensor[] _views;
+
+    public GradientBuffer(FlatLayout layout, ScalarType dtype, Device device)
+    {
+        _layout = layout;
+        Flat = zeros(layout.Length, dtype: dtype, device: device).DetachFromDisposeScope();
+        _views = [.. layout.Places.Select(place => FlatLayout.View(Flat, place).DetachFromDisposeScope())];
+    }
+
+    public Tensor Flat { get; }
+
+    /// <summary>Makes this the place where the weights' gradients accumulate.</summary>
+    public void Attach()
+    {
+        for (var i = 0; i < _views.Length; i++)
+            _layout.Places[i].Weight.Value.grad = _views[i];
+    }
+
+    public void Dispose()
+    {
+        foreach (var view in _views)
+            view.Dispose();
+        Flat.Dispose();
+    }
+}
+
+/// <summary>Gradient buffers that are not in use.</summary>
+internal sealed class GradientBufferPool(FlatLayout layout, Device device) : IDisposable
+{
+    private readonly Stack<GradientBuffer> _free = new();
+
+    public GradientBuffer Rent() => _free.TryPop(out var buffer) ? buffer : new GradientBuffer(layout, ScalarType.Float32, device);
+
+    public void Return(GradientBuffer buffer) => _free.Push(buffer);
+
+    public void Dispose()
+    {
+        while (_free.TryPop(out var buffer))
+            buffer.Dispose();
+    }
+}

@@ -1,0 +1,17 @@
+namespace Sora.Model.Training;
+
+/// <summary>What the training loop needs of the process it runs in. Called on the training thread.</summary>
+public interface ITrainingHost
+{
+    /// <summary>This worker was asked to stop after the step now being computed.</summary>
+    bool StopRequested { get; }
+
+    /// <summary>A step was committed.</summary>
+    void OnStep(StepResult result);
+
+    /// <summary>An evaluation was made; the result is the same on every worker.</summary>
+    void OnEvaluation(EvaluationResult result);
+
+    /// <summary>Time for a checkpoint. Every worker is told; one of them writes.</summary>
+    void SaveCheckpoint(Trainer trainer);
+}

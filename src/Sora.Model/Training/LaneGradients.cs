@@ -1,0 +1,95 @@
+using Sora.Model.Data;
+using Sora.Model.Zoo;
+using Sora.Protocol.Exchange;
+using Sora.Protocol.Generations;
+using Sora.Protocol.Jobs;
+using static TorchSharp.torch;
+
+namespace Sora.Model.Training;
+
+/// <summary>
+/// Computes lanes' gradients and sums them up the lane tree. In bf16 each micro-batch's gradient is bf16, as the weights it
+/// belongs to; everything it is added to (micro-batches, lanes, workers) is fp32.
+/// </summary>
+internal sealed class LaneGradients : IDisposable
+{
+    private readonly TrainingJob _job;
+    private readonly LanguageModel _model;
+    private readonly MicroBatch _batch;
+    private readonly GradientBuffer? _narrow;
+    private readonly TimeProvider _time;
+
+    public LaneGradients(TrainingJob job, LanguageModel model, FlatLayout layout, Device device, TimeProvider time)
+    {
+        _job = job;
+        _model = model;
+        _time = time;
+        _batch = new MicroBatch(job.MicroBatchSize, job.ContextLength, device);
+        Pool = new GradientBufferPool(layout, device);
+        if (job.Dtype == Precision.Bf16)
+        {
+            _narrow = new GradientBuffer(layout, ScalarType.BFloat16, device);
+            _narrow.Attach();
+        }
+    }
+
+    /// <summary>Buffers; whoever gets one from this class returns it here.</summary>
+    public GradientBufferPool Pool { get; }
+
+    /// <summary>Time spent waiting for data since it was last read.</summary>
+    public TimeSpan DataTime { get; set; }
+
+    /// <summary>The gradient of all lanes of a node of the lane tree; needs one buffer a level. Adds the lanes' totals in lane order.</summary>
+    public GradientBuffer SumOf(LaneRange node, long step, IBatchSource data, List<LaneTotals> totals)
+    {
+        if (node.Count == 1)
+            return OfLane(node.First, step, data, totals);
+        var (left, right) = LaneTree.Children(node);
+        var sum = SumOf(left, step, data, totals);
+        var other = SumOf(right, step, data, totals);
+        sum.Flat.add_(other.Flat);
+        Pool.Return(other);
+        return sum;
+    }
+
+    /// <summary>Adds the gradient of the tokens in <paramref name="fill"/>'s hands to a buffer.</summary>
+    /// <returns>The summed loss and how many targets it is over.</returns>
+    public (double LossSum, long TargetTokens) AddMicroBatch(GradientBuffer sum, long seed, Action<int[]> fill)
+    {
+        using var scope = NewDisposeScope();
+        var started = _time.GetTimestamp();
+        fill(_batch.Tokens);
+        DataTime += _time.GetElapsedTime(started);
+        var (input, target) = _batch.ToDevice();
+        if (_narrow is null)
+            sum.Attach();
+        else
+            _narrow.Flat.zero_();
+        var loss = StagedBackward.Run(_model, input, target, seed, _job.GradientCheckpointing);
+        if (_narrow is not null)
+            sum.Flat.add_(_narrow.Flat);
+        return (loss, _batch.TargetTokens);
+    }
+
+    public void Dispose()
+    {
+        Pool.Dispose();
+        _narrow?.Dispose();
+        _batch.Dispose();
+    }
+
+    private GradientBuffer OfLane(int lane, long step, IBatchSource data, List<LaneTotals> totals)
+    {
+        var sum = Pool.Rent();
+        sum.Flat.zero_();
+        var (lossSum, targets) = (0.0, 0L);
+        for (var micro = 0; micro < _job.MicroBatchesPerLane; micro++)
+        {
+            var (loss, count) = AddMicroBatch(sum, RandomSeed.Of(_job.Seed, step, lane, micro), tokens => data.Read(step, lane, micro, tokens));
+            lossSum += loss;
+            targets += count;
+        }
+        totals.Add(new LaneTotals(lane, lossSum, targets));
+        return sum;
+    }
+}

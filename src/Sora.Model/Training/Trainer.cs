@@ -1,0 +1,224 @@
+using System.Runtime.InteropServices;
+using Sora.Model.Data;
+using Sora.Model.Native;
+using Sora.Model.Training.Optimizers;
+using Sora.Model.Zoo;
+using Sora.Protocol.Exchange;
+using Sora.Protocol.Generations;
+using Sora.Protocol.Jobs;
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace Sora.Model.Training;
+
+/// <summary>
+/// A model, its optimizer and the step they stand at. Evaluates and commits steps: the result is a pure function of the job,
+/// the data and the step, whoever owns which lanes. One thread owns it, and only one trainer may compute in a process at a
+/// time, because libtorch's random generator is global.
+/// </summary>
+public sealed class Trainer : IDisposable
+{
+    private readonly Device _device;
+    private readonly TimeProvider _time;
+    private readonly FlatLayout _layout;
+    private readonly WeightStore _weights;
+    private readonly Optimizer _optimizer;
+    private readonly LaneGradients _lanes;
+    private readonly HostStaging _staging;
+    private string? _canary;
+
+    /// <summary>Makes the model with its initial weights: a function of the job's seed and the shapes, the same on every device.</summary>
+    /// <param name="job">The job.</param>
+    /// <param name="vocabSize">Entries of the tokenizer's vocabulary.</param>
+    /// <param name="device">Where to compute; see <see cref="Devices.Resolve"/>.</param>
+    /// <param name="time">Measures the parts of a step; default the system's.</param>
+    public Trainer(TrainingJob job, int vocabSize, Device device, TimeProvider? time = null)
+    {
+        Job = job;
+        _device = device;
+        _time = time ?? TimeProvider.System;
+        TorchRuntime.Load();
+        set_num_threads(job.ThreadsPerWorker);
+        Determinism.Enable(device, job.Tf32);
+
+        var dtype = job.Dtype == Precision.Bf16 ? ScalarType.BFloat16 : ScalarType.Float32;
+        Model = ModelZoo.Create(job.Model, vocabSize, job.ContextLength, device, dtype);
+        Model.train();
+        _layout = new FlatLayout(Model.Weights);
+        _weights = new WeightStore(Model, _layout, device, dtype);
+        _weights.Initialize(job.Seed);
+        _optimizer = Optimizer.Create(job, _layout, device);
+        _lanes = new LaneGradients(job, Model, _layout, device, _time);
+        _staging = new HostStaging(_layout.Length, device);
+    }
+
+    /// <summary>The job.</summary>
+    public TrainingJob Job { get; }
+
+    /// <summary>The network, with the current weights; in training mode except during an evaluation.</summary>
+    public LanguageModel Model { get; }
+
+    /// <summary>Steps committed, which is also the step to evaluate next.</summary>
+    public long Step { get; private set; }
+
+    /// <summary>Trainable values.</summary>
+    public long ParameterCount => Model.ParameterCount;
+
+    /// <summary>The fp32 weights by their names in files: views, valid as long as the trainer. The caller disposes them.</summary>
+    public IReadOnlyList<NamedTensor> Weights => [.. _layout.Named(_weights.Master)];
+
+    /// <summary>What the optimizer remembers, as <c>state.weight</c>: views, valid as long as the trainer. The caller disposes them.</summary>
+    public IReadOnlyList<NamedTensor> OptimizerState => [.. _optimizer.State.SelectMany(state => _layout.Named(state.Flat, state.Name + "."))];
+
+    /// <summary>
+    /// SHA-256 (hex) of the gradient of one fixed micro-batch at the initial weights. Two workers whose canaries agree
+    /// compute the same bits; one whose canary differs would change the result.
+    /// </summary>
+    /// <exception cref="InvalidOperationException">The weights are no longer the initial ones.</exception>
+    public string Canary()
+    {
+        if (_canary is not null)
+            return _canary;
+        if (Step != 0)
+            throw new InvalidOperationException("The canary is computed at the initial weights, before the first step and before Restore.");
+        var sum = _lanes.Pool.Rent();
+        sum.Flat.zero_();
+        _lanes.AddMicroBatch(sum, RandomSeed.Of(Job.Seed, -1), tokens =>
+        {
+            for (var i = 0; i < tokens.Length; i++)
+                tokens[i] = (int)((ulong)RandomSeed.Of(i) % (ulong)Model.VocabSize);
+        });
+        _canary = _staging.Sha256(sum.Flat);
+        _lanes.Pool.Return(sum);
+        return _canary;
+    }
+
+    /// <summary>Evaluates the next step on the lanes the exchange gives this worker, and commits it.</summary>
+    /// <param name="data">Training data.</param>
+    /// <param name="exchange">Sums the lanes of all workers.</param>
+    /// <param name="stopRequested">Whether this worker was asked to stop after this step.</param>
+    /// <exception cref="SoraException">The loss or the gradient is not finite. The step is not applied.</exception>
+    /// <exception cref="ExchangeBrokenException">A peer was lost. The step is not applied.</exception>
+    public StepResult RunStep(IBatchSource data, IGradientExchange exchange, bool stopRequested)
+    {
+        var started = _time.GetTimestamp();
+        using var scope = NewDisposeScope();
+        using var held = new HeldBuffers(_lanes.Pool);
+        _lanes.DataTime = TimeSpan.Zero;
+
+        var lanes = new List<LaneTotals>(exchange.Lanes.Count);
+        var nodes = LaneTree.Cover(exchange.Lanes, Job.Lanes);
+        foreach (var node in nodes)
+            held.Add(_lanes.SumOf(node, Step, data, lanes));
+        var sum = held.Buffers.Count == 1 ? held.Buffers[0] : held.Add(_lanes.Pool.Rent());
+
+        var (totals, exchangeTime) = _staging.AllReduce(exchange, Step, nodes, held.Buffers, sum, CollectionsMarshal.AsSpan(lanes), stopRequested, _time);
+        var (loss, norm, learningRate) = Commit(sum.Flat, totals);
+        return new StepResult(
+            Step, loss, norm, learningRate, totals.TargetTokens, totals.StopRequested,
+            (_time.GetElapsedTime(started) - exchangeTime - _lanes.DataTime).TotalSeconds, exchangeTime.TotalSeconds, _lanes.DataTime.TotalSeconds);
+    }
+
+    /// <summary>
+    /// Mean loss on held-out data; null where there is none. Batch j is read by the owner of lane j mod lanes, and the lanes'
+    /// sums are added in the canonical order, so the result does not depend on who owns which. Training is not disturbed.
+    /// </summary>
+    public EvaluationResult? Evaluate(IBatchSource data, IGradientExchange exchange)
+    {
+        var batches = Job.MaxEvalBatches > 0 ? Math.Min(Job.MaxEvalBatches, data.ValidationBatches) : data.ValidationBatches;
+        if (batches == 0)
+            return null;
+        using var _ = no_grad();
+        using var batch = new MicroBatch(Job.MicroBatchSize, Job.ContextLength, _device);
+        var lanes = new List<LaneTotals>(exchange.Lanes.Count);
+        Model.eval();
+        for (var lane = exchange.Lanes.First; lane < exchange.Lanes.End; lane++)
+        {
+            var (lossSum, targets) = (0.0, 0L);
+            for (long index = lane; index < batches; index += Job.Lanes)
+            {
+                using var scope = NewDisposeScope();
+                data.ReadValidation(index, batch.Tokens);
+                var (input, target) = batch.ToDevice();
+                lossSum += StagedBackward.Loss(Model.forward(input), target).item<float>();
+                targets += batch.TargetTokens;
+            }
+            lanes.Add(new LaneTotals(lane, lossSum, targets));
+        }
+        Model.train();
+        var totals = exchange.Gather(Step, CollectionsMarshal.AsSpan(lanes));
+        var loss = totals.LossSum / totals.TargetTokens;
+        return new EvaluationResult(Step, loss, loss / Math.Log(2) / data.ValidationBytesPerToken, totals.TargetTokens);
+    }
+
+    /// <summary>Takes up a state another trainer of the same job had.</summary>
+    /// <param name="step">Steps committed.</param>
+    /// <param name="weights">As <see cref="Weights"/> gave them.</param>
+    /// <param name="optimizerState">As <see cref="OptimizerState"/> gave it.</param>
+    /// <exception cref="SoraException">They do not fit this job. Nothing has changed then.</exception>
+    public void Restore(long step, IReadOnlyList<NamedTensor> weights, IReadOnlyList<NamedTensor> optimizerState)
+    {
+        ArgumentOutOfRangeException.ThrowIfNegative(step);
+        using var _ = no_grad();
+        using var scope = NewDisposeScope();
+        var (ownWeights, ownState) = (Weights, OptimizerState);
+        NamedTensors.Check(weights, ownWeights, "weight");
+        NamedTensors.Check(optimizerState, ownState, "optimizer tensor");
+        NamedTensors.Copy(weights, ownWeights, "weight");
+        NamedTensors.Copy(optimizerState, ownState, "optimizer tensor");
+        _weights.Publish();
+        Step = step;
+    }
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        _staging.Dispose();
+        _lanes.Dispose();
+        _optimizer.Dispose();
+        _weights.Dispose();
+        Model.Dispose();
+    }
+
+    // Identical arithmetic on every worker: mean over target tokens, clip, update.
+    private (double Loss, double GradNorm, double LearningRate) Commit(Tensor gradient, StepTotals totals)
+    {
+        if (totals.TargetTokens == 0)
+            throw new SoraException($"Step {Step} has no target token: every target of its batches is padding. Check the training data.", ExitCode.InvalidInput);
+        using var _ = no_grad();
+        var loss = totals.LossSum / totals.TargetTokens;
+        gradient.div_(totals.TargetTokens);
+        var norm = (double)gradient.norm().item<float>();
+        if (!double.IsFinite(loss) || !double.IsFinite(norm))
+        {
+            throw new SoraException(
+                $"The run diverged at step {Step}: loss {loss}, gradient norm {norm}. The step was not applied. " +
+                $"Resume from the last checkpoint with a lower learning_rate (now {Job.LearningRate:g4}), more warmup_steps or a smaller max_grad_norm" +
+                (Job.Dtype == Precision.Bf16 ? ", or with dtype: fp32." : "."),
+                ExitCode.Diverged);
+        }
+        if (Job.MaxGradNorm > 0 && norm > Job.MaxGradNorm)
+            gradient.mul_(Job.MaxGradNorm / norm);
+        var learningRate = Schedule.LearningRate(Job, Step);
+        _optimizer.Step(_weights.Master, gradient, learningRate, Step + 1);
+        _weights.Publish();
+        Step++;
+        return (loss, norm, learningRate);
+    }
+
+    /// <summary>Buffers a step holds, returned whatever happens in it.</summary>
+    private sealed class HeldBuffers(GradientBufferPool pool) : IDisposable
+    {
+        private readonly List<GradientBuffer> _buffers = [];
+
+        public IReadOnlyList<GradientBuffer> Buffers => _buffers;
+
+        public GradientBuffer Add(GradientBuffer buffer)
+        {
+            _buffers.Add(buffer);
+            return buffer;
+        }
+
+        public void Dispose() => _buffers.ForEach(pool.Return);
+    }
+}

@@ -1,0 +1,54 @@
+using TorchSharp.Modules;
+using static TorchSharp.torch;
+
+namespace Sora.Model.Zoo;
+
+/// <summary>Makes a model's weights and keeps them in order. They are allocated where they will be used; nothing is moved later.</summary>
+internal sealed class WeightFactory(Device device, ScalarType dtype)
+{
+    private readonly List<Weight> _weights = [];
+
+    public IReadOnlyList<Weight> Weights => _weights;
+
+    public Device Device => device;
+
+    public ScalarType Dtype => dtype;
+
+    /// <summary>A weight with one name.</summary>
+    public Parameter Add(string name, InitialValue start, params ReadOnlySpan<long> shape) =>
+        Add(new Weight(new Parameter(zeros(shape, dtype: dtype, device: device)), start, name));
+
+    /// <summary>A linear layer's weight [outputs, inputs] that holds several layers of the same input, one below the other.</summary>
+    public Projection AddLinear(InitialValue start, bool bias, int inputs, params IReadOnlyList<(string Name, int Outputs)> layers)
+    {
+        var outputs = layers.Sum(layer => layer.Outputs);
+        var weight = new Parameter(zeros([outputs, inputs], dtype: dtype, device: device));
+        Add(new Weight(weight, start, [.. layers.Select(layer => new WeightPart(layer.Name + ".weight", layer.Outputs))]));
+        if (!bias)
+            return new Projection(weight, null);
+        var shift = new Parameter(zeros([outputs], dtype: dtype, device: device));
+        Add(new Weight(shift, InitialValue.Constant(0), [.. layers.Select(layer => new WeightPart(layer.Name + ".bias", layer.Outputs))]));
+        return new Projection(weight, shift);
+    }
+
+    /// <summary>A table that is looked up.</summary>
+    public Embedding AddEmbedding(string name, InitialValue start, int entries, int width)
+    {
+        var table = nn.Embedding(entries, width, device: device, dtype: dtype);
+        Add(new Weight(table.weight!, start, name));
+        return table;
+    }
+
+    /// <summary>Takes in a weight made elsewhere.</summary>
+    public Parameter Add(Weight weight)
+    {
+        _weights.Add(weight);
+        return weight.Value;
+    }
+}
+
+/// <summary>x W^T + b.</summary>
+internal sealed record Projection(Parameter Weight, Parameter? Bias)
+{
+    public Tensor Forward(Tensor input) => nn.functional.linear(input, Weight, Bias);
+}

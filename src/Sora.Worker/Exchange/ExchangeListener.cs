@@ -1,0 +1,92 @@
+using System.Net;
+using System.Net.Sockets;
+using System.Threading.Channels;
+
+namespace Sora.Worker.Exchange;
+
+/// <summary>
+/// Where peers dial this worker: a Unix domain socket for those on the same host and TCP for the others. It listens
+/// before the worker announces itself, so a peer that learns of it earlier than this worker learns of the generation
+/// waits in the backlog instead of failing.
+/// </summary>
+internal sealed class ExchangeListener : IDisposable
+{
+    private const int Backlog = 512;
+    private readonly List<Socket> _sockets = [];
+    private readonly string? _path;
+
+    /// <param name="socketPath">File for the Unix domain socket, short enough for the system; null: TCP alone.</param>
+    /// <param name="address">Address for TCP; null: the Unix domain socket alone.</param>
+    public ExchangeListener(string? socketPath, IPAddress? address)
+    {
+        var endpoints = new List<string>();
+        try
+        {
+            if (socketPath is not null)
+            {
+                var socket = Listen(new UnixDomainSocketEndPoint(socketPath));
+                _path = socketPath;
+                _sockets.Add(socket);
+                endpoints.Add("unix:" + socketPath);
+            }
+            if (address is not null)
+            {
+                var socket = Listen(new IPEndPoint(address, 0));
+                _sockets.Add(socket);
+                endpoints.Add($"tcp:{socket.LocalEndPoint}");
+            }
+        }
+        catch
+        {
+            Dispose();
+            throw;
+        }
+        Endpoints = endpoints;
+    }
+
+    /// <summary>How to dial this worker, best first.</summary>
+    public IReadOnlyList<string> Endpoints { get; }
+
+    /// <summary>Accepts connections on all sockets until cancelled; what is left in the channel is the reader's to close.</summary>
+    public async Task AcceptAsync(ChannelWriter<Socket> accepted, CancellationToken cancellationToken)
+    {
+        await Task.WhenAll(_sockets.Select(AcceptOne));
+
+        async Task AcceptOne(Socket listener)
+        {
+            while (!cancellationToken.IsCancellationRequested)
+            {
+                try
+                {
+                    var socket = await listener.AcceptAsync(cancellationToken);
+                    if (!accepted.TryWrite(socket))
+                        socket.Dispose();
+                }
+                catch (OperationCanceledException)
+                {
+                    return;
+                }
+                catch (SocketException e) when (e.SocketErrorCode is SocketError.ConnectionReset or SocketError.ConnectionAborted)
+                {
+                    // The dialer gave up while it was in the backlog; the listener is as good as before.
+                }
+            }
+        }
+    }
+
+    public void Dispose()
+    {
+        foreach (var socket in _sockets)
+            socket.Dispose();
+        if (_path is not null)
+            File.Delete(_path);
+    }
+
+    private static Socket Listen(EndPoint endpoint)
+    {
+        var socket = ExchangeEndpoint.NewSocket(endpoint);
+        socket.Bind(endpoint);
+        socket.Listen(Backlog);
+        return socket;
+    }
+}

@@ -1,0 +1,193 @@
+using System.Net;
+using System.Net.Sockets;
+using Microsoft.Extensions.Time.Testing;
+using Sora.Protocol.Exchange;
+using Sora.Protocol.Wire;
+using Sora.Worker.Exchange;
+
+namespace Sora.Worker.Tests.Exchange;
+
+public class ExchangeFailureTests
+{
+    [Fact]
+    public async Task A_peer_that_leaves_ends_the_step_of_the_others_with_its_name_and_reason()
+    {
+        using var mesh = new Mesh(3, 3);
+        var exchanges = await mesh.ConnectAllAsync(100_000);
+        var messages = await Mesh.OnThreads(3, rank =>
+        {
+            using var exchange = exchanges[rank];
+            SimulatedWorker.Step(exchange, 3, 0, 100_000);
+            if (rank == 1)
+            {
+                exchange.Leave("the loss is not finite");
+                return "";
+            }
+            return Assert.Throws<ExchangeBrokenException>(() => SimulatedWorker.Step(exchange, 3, 1, 100_000)).Message;
+        });
+        Assert.Contains(messages, message => message.Contains("Step 1: worker-1") && message.Contains("the loss is not finite"));
+        Assert.All([messages[0], messages[2]], message => Assert.StartsWith("Step 1: ", message));
+    }
+
+    [Fact]
+    public async Task A_peer_whose_process_dies_is_named()
+    {
+        using var mesh = new Mesh(2, 2, tcp: true);
+        var (exchange, peer) = await RawPeer.ConnectAsync(mesh, 1000);
+        using (exchange)
+        {
+            var step = OnThread(() => SimulatedWorker.Step(exchange, 2, 4, 1000));
+            peer.Totals(0, 4, SimulatedWorker.Totals(1, 4));
+            peer.Dispose();
+            var error = await Assert.ThrowsAsync<ExchangeBrokenException>(() => step);
+            Assert.Contains("Step 4: worker-1 (tcp:", error.Message);
+            Assert.Contains("(scatter)", error.Message);
+            // It stays broken.
+            Assert.Throws<ExchangeBrokenException>(() => SimulatedWorker.Step(exchange, 2, 5, 1000));
+        }
+    }
+
+    [Theory, InlineData(40), InlineData(FrameCodec.HeadBytes + 33)]
+    public async Task A_damaged_frame_breaks_the_exchange(int position)
+    {
+        using var mesh = new Mesh(2, 2);
+        var (exchange, peer) = await RawPeer.ConnectAsync(mesh, 1000);
+        using (exchange)
+        using (peer)
+        {
+            var step = OnThread(() => SimulatedWorker.Step(exchange, 2, 0, 1000));
+            peer.Send(peer.Header(0, 0, ExchangePhase.GradientScatter, new(1, 1), 0, 2000), new byte[2000], bytes => bytes[position] ^= 4);
+            var error = await Assert.ThrowsAsync<ExchangeBrokenException>(() => step);
+            Assert.Contains("CRC mismatch", error.Message);
+            Assert.Contains("worker-1", error.Message);
+        }
+    }
+
+    [Fact]
+    public async Task Stale_and_repeated_frames_change_nothing()
+    {
+        using var mesh = new Mesh(2, 2);
+        var (exchange, peer) = await RawPeer.ConnectAsync(mesh, 1000);
+        using (exchange)
+        using (peer)
+        {
+            var wrong = new float[500];
+            for (var step = 0; step < 3; step++)
+            {
+                var now = step;
+                var running = OnThread(() => SimulatedWorker.Step(exchange, 2, now, 1000));
+                var gradient = SimulatedWorker.Gradient(1, step, 1000);
+                peer.Scatter(step, step, new(1, 1), 0, gradient.AsSpan(0, 500));
+                peer.Scatter(step, step, new(1, 1), 0, wrong);
+                peer.Scatter(step, step, new(1, 1), 0, wrong, generation: 0);
+                peer.Scatter(step, step, new(1, 1), 0, wrong, run: 5);
+                if (step > 0)
+                    peer.Scatter(step - 1, step - 1, new(1, 1), 0, wrong);
+                peer.Totals(step, step, SimulatedWorker.Totals(1, step));
+                var own = peer.ReceiveGradient(ExchangePhase.GradientScatter);
+                peer.Result(step, step, 500, own.Zip(gradient[500..], (a, b) => a + b).ToArray());
+                Assert.Equal(SimulatedWorker.Reference(new(0, 2), step, 1000), (await running).Sum);
+            }
+        }
+    }
+
+    [Fact]
+    public async Task Frames_that_come_before_this_worker_begins_are_kept()
+    {
+        using var mesh = new Mesh(2, 2);
+        var (exchange, peer) = await RawPeer.ConnectAsync(mesh, 1000);
+        using (exchange)
+        using (peer)
+        {
+            var gradient = SimulatedWorker.Gradient(1, 0, 1000);
+            peer.Scatter(0, 0, new(1, 1), 0, gradient.AsSpan(0, 500));
+            peer.Totals(0, 0, SimulatedWorker.Totals(1, 0));
+            var running = OnThread(() => SimulatedWorker.Step(exchange, 2, 0, 1000));
+            peer.Result(0, 0, 500, peer.ReceiveGradient(ExchangePhase.GradientScatter).Zip(gradient[500..], (a, b) => a + b).ToArray());
+            Assert.Equal(SimulatedWorker.Reference(new(0, 2), 0, 1000), (await running).Sum);
+        }
+    }
+
+    [Fact]
+    public async Task A_frame_of_a_step_that_cannot_have_begun_breaks_the_exchange()
+    {
+        using var mesh = new Mesh(2, 2);
+        var (exchange, peer) = await RawPeer.ConnectAsync(mesh, 1000);
+        using (exchange)
+        using (peer)
+        {
+            peer.Scatter(5, 5, new(1, 1), 0, new float[500]);
+            var error = await Assert.ThrowsAsync<ExchangeBrokenException>(() => OnThread(() => SimulatedWorker.Step(exchange, 2, 0, 1000)));
+            Assert.Contains("collective 5", error.Message);
+        }
+    }
+
+    [Fact]
+    public async Task Silence_ends_with_the_list_of_what_is_missing()
+    {
+        var time = new FakeTimeProvider();
+        using var mesh = new Mesh(2, 2);
+        var exchanges = await mesh.ConnectAllAsync(1000, time, TimeSpan.FromSeconds(120));
+        var waiting = OnThread(() => SimulatedWorker.Step(exchanges[0], 2, 3, 1000));
+        while (!waiting.IsCompleted)
+        {
+            time.Advance(TimeSpan.FromSeconds(30));
+            await Task.Yield();
+        }
+        var error = await Assert.ThrowsAsync<ExchangeBrokenException>(() => waiting);
+        Assert.Contains("Step 3: nothing moved for 120 s (ddp_timeout)", error.Message);
+        Assert.Contains("worker-1", error.Message);
+        exchanges[1].Dispose();
+        exchanges[0].Dispose();
+    }
+
+    [Fact]
+    public async Task Another_secret_is_refused_with_a_reason_at_both_ends()
+    {
+        var time = new FakeTimeProvider();
+        using var mesh = new Mesh(2, 2);
+        var acceptor = mesh.ConnectAsync(0, 10, time: time, timeout: TimeSpan.FromSeconds(60));
+        var dialer = await Assert.ThrowsAsync<ExchangeBrokenException>(() => mesh.ConnectAsync(1, 10, mesh.Group(1, secret: new byte[32]), time));
+        Assert.Contains("does not know the secret", dialer.Message);
+        time.Advance(TimeSpan.FromSeconds(61));
+        var accepting = await Assert.ThrowsAsync<ExchangeBrokenException>(() => acceptor);
+        Assert.Contains("worker-1", accepting.Message);
+    }
+
+    [Fact]
+    public async Task Another_generation_is_refused_with_both_numbers()
+    {
+        using var mesh = new Mesh(2, 2);
+        var acceptor = mesh.ConnectAsync(0, 10);
+        var dialer = await Assert.ThrowsAsync<ExchangeBrokenException>(() => mesh.ConnectAsync(1, 10, mesh.Group(1, generation: 9)));
+        Assert.Contains("generation 1", dialer.Message);
+        Assert.Contains("generation 9", dialer.Message);
+        // The one it waits for may still come.
+        (await mesh.ConnectAsync(1, 10)).Dispose();
+        (await acceptor).Dispose();
+    }
+
+    [Fact]
+    public async Task Garbage_on_the_port_harms_nobody()
+    {
+        using var mesh = new Mesh(2, 2, tcp: true);
+        var endpoint = (IPEndPoint)ExchangeEndpoint.Parse(mesh.Members[0].Endpoints[0]);
+        using var garbage = new TcpClient();
+        await garbage.ConnectAsync(endpoint, TestContext.Current.CancellationToken);
+        await garbage.GetStream().WriteAsync("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"u8.ToArray().Concat(new byte[500]).ToArray(), TestContext.Current.CancellationToken);
+        using var silent = new TcpClient();
+        await silent.ConnectAsync(endpoint, TestContext.Current.CancellationToken);
+
+        var exchanges = await mesh.ConnectAllAsync(1000);
+        var sums = await Mesh.OnThreads(2, rank =>
+        {
+            using var exchange = exchanges[rank];
+            return SimulatedWorker.Step(exchange, 2, 0, 1000).Sum;
+        });
+        Assert.Equal(SimulatedWorker.Reference(new(0, 2), 0, 1000), sums[0]);
+        Assert.Equal(sums[0], sums[1]);
+    }
+
+    private static Task<T> OnThread<T>(Func<T> work) =>
+        Task.Factory.StartNew(work, CancellationToken.None, TaskCreationOptions.LongRunning, TaskScheduler.Default);
+}
