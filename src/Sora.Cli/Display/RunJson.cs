@@ -44,19 +44,6 @@ internal static class RunJson
     /// <summary>One event as one line, without the line end.</summary>
     public static string Write(RunEvent happened) => JsonSerializer.Serialize(happened, Options);
 
-    /// <summary>Reads a line back; null when it is not an event of this version.</summary>
-    public static RunEvent? Read(string line)
-    {
-        try
-        {
-            return JsonSerializer.Deserialize<RunEvent>(line, Options);
-        }
-        catch (Exception e) when (e is JsonException or NotSupportedException)
-        {
-            return null;
-        }
-    }
-
     private static void NameEvents(JsonTypeInfo type)
     {
         if (type.Type != typeof(RunEvent)) return;

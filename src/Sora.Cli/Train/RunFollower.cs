@@ -6,7 +6,7 @@ using Sora.Protocol.Runs;
 namespace Sora.Cli.Train;
 
 /// <summary>Follows a run to its end: shows and keeps its events, passes on the wish to stop, and notices workers that die silently.</summary>
-internal sealed class RunFollower(IRunDisplay display, RunLog log, StopSignals signals, TimeProvider clock)
+internal sealed class RunFollower(IRunDisplay display, LossHistory history, StopSignals signals, TimeProvider clock)
 {
     // The coordinator usually explains a worker's death itself; this is for one that died before it could dial.
     private static readonly TimeSpan ExplanationGrace = TimeSpan.FromSeconds(15);
@@ -37,7 +37,8 @@ internal sealed class RunFollower(IRunDisplay display, RunLog log, StopSignals s
     {
         await foreach (var happened in run.Events)
         {
-            log.Add(happened);
+            if (happened is StepCommitted step) history.Append(step);
+            if (happened is Evaluated evaluation) history.Append(evaluation);
             if (happened is RunFinished or RunStopped or RunFailed) return happened;
             display.Show(happened);
         }

@@ -35,7 +35,7 @@ public class DisplayTests
     }
 
     [Fact]
-    public void Every_event_has_a_name_and_reads_back()
+    public void Every_event_has_a_name()
     {
         RunEvent[] events =
         [
@@ -46,9 +46,8 @@ public class DisplayTests
         ];
         foreach (var happened in events)
         {
-            var line = RunJson.Write(happened);
-            Assert.Equal(line, RunJson.Write(RunJson.Read(line)!));
-            Assert.False(string.IsNullOrEmpty(JsonDocument.Parse(line).RootElement.GetProperty("event").GetString()));
+            using var json = JsonDocument.Parse(RunJson.Write(happened));
+            Assert.False(string.IsNullOrEmpty(json.RootElement.GetProperty("event").GetString()));
         }
         // A new event without a name must not reach users as a crash.
         Assert.Equal(typeof(RunEvent).Assembly.GetTypes().Count(type => type.IsSubclassOf(typeof(RunEvent))), events.Count(e => e.GetType().Assembly == typeof(RunEvent).Assembly));
