@@ -52,6 +52,6 @@ public sealed class ByteTokenizer : ITokenizer
     public void Save(string folder)
     {
         var vocab = Enumerable.Range(0, 256).Select(value => (ByteSymbols.Symbol((byte)value).ToString(), value)).ToArray();
-        TokenizerJsonWriter.Write(folder, new TokenizerJson(Kind, vocab, [], [(TokenizerJson.EndOfTextToken, EndOfTextId)]));
+        TokenizerJsonWriter.Write(new TokenizerJson(Kind, vocab, [], [(TokenizerJson.EndOfTextToken, EndOfTextId)])).Save(folder);
     }
 }

@@ -1,4 +1,3 @@
-using System.Text.Json;
 using Sora.Protocol.Jobs;
 
 namespace Sora.Model.Tokenization;
@@ -11,6 +10,9 @@ public static class TokenizerFiles
     public static ITokenizer Create(TokenizerSettings settings, Func<IEnumerable<string>> documents, CancellationToken cancellationToken = default) => settings.Type switch
     {
         TokenizerKind.Byte => new ByteTokenizer(),
+        TokenizerKind.Bpe => BpeTrainer.Train(documents(), new BpeTrainerOptions { VocabSize = settings.VocabSize }, cancellationToken),
+        TokenizerKind.O200k => OpenAiTokenizer.Create(OpenAiTokenizer.O200k),
+        TokenizerKind.Cl100k => OpenAiTokenizer.Create(OpenAiTokenizer.Cl100k),
         TokenizerKind.File when settings.Path.Length == 0 => throw new SoraException(
             "tokenizer.type is file, but tokenizer.path is empty. Set tokenizer.path to a tokenizer.json or to the folder that holds one.", ExitCode.Usage),
         TokenizerKind.File => Load(settings.Path),
@@ -21,31 +23,14 @@ public static class TokenizerFiles
     /// <exception cref="SoraException">There is none, it is damaged, or it uses something that cannot be reproduced exactly; the message names it.</exception>
     public static ITokenizer Load(string path)
     {
-        var file = Directory.Exists(path) ? Path.Combine(path, TokenizerJson.FileName) : path;
+        var file = Path.GetFullPath(Directory.Exists(path) ? Path.Combine(path, TokenizerJson.FileName) : path);
         if (!File.Exists(file))
             throw new SoraException($"No tokenizer at {path}: {file} does not exist. Give a tokenizer.json or the folder that holds one.", ExitCode.InvalidInput);
-        return ReadKind(file) switch
-        {
-            "byte" => new ByteTokenizer(),
-            _ => throw new SoraException($"{file} is not one of the known kinds.", ExitCode.InvalidInput),
-        };
+        var configFile = Path.Combine(Path.GetDirectoryName(file)!, TokenizerJson.ConfigFileName);
+        var files = new TokenizerFileBytes(File.ReadAllBytes(file), File.Exists(configFile) ? File.ReadAllBytes(configFile) : null);
+        return TokenizerJsonReader.Read(files, file);
     }
 
     /// <summary>Writes what <see cref="Load"/> reads into a folder, creating it.</summary>
     public static void Save(ITokenizer tokenizer, string folder) => tokenizer.Save(folder);
-
-    private static string? ReadKind(string file)
-    {
-        var configFile = Path.Combine(Path.GetDirectoryName(Path.GetFullPath(file))!, TokenizerJson.ConfigFileName);
-        if (!File.Exists(configFile)) return null;
-        try
-        {
-            using var config = JsonDocument.Parse(File.ReadAllBytes(configFile));
-            return config.RootElement.TryGetProperty(TokenizerJson.KindKey, out var kind) ? kind.GetString() : null;
-        }
-        catch (JsonException error)
-        {
-            throw new SoraException($"{configFile} is not valid JSON: {error.Message} Fetch or write the file again.", ExitCode.InvalidInput, error);
-        }
-    }
 }

@@ -1,3 +1,4 @@
+using System.Buffers;
 using System.Text.Encodings.Web;
 using System.Text.Json;
 
@@ -26,21 +27,34 @@ internal sealed record TokenizerJson(
     public const string KindKey = "sora_tokenizer";
 }
 
-/// <summary>Writes <c>tokenizer.json</c> and <c>tokenizer_config.json</c> as Hugging Face reads them.</summary>
+/// <summary>The two files of a tokenizer, byte for byte.</summary>
+internal sealed record TokenizerFileBytes(byte[] Tokenizer, byte[]? Config)
+{
+    /// <summary>Writes them into a folder, creating it.</summary>
+    public void Save(string folder)
+    {
+        Directory.CreateDirectory(folder);
+        File.WriteAllBytes(Path.Combine(folder, TokenizerJson.FileName), Tokenizer);
+        if (Config is not null) File.WriteAllBytes(Path.Combine(folder, TokenizerJson.ConfigFileName), Config);
+    }
+}
+
+/// <summary>Forms <c>tokenizer.json</c> and <c>tokenizer_config.json</c> as Hugging Face reads them.</summary>
 internal static class TokenizerJsonWriter
 {
     // Byte symbols are printable characters: unescaped, the file is half the size and can be read. It is never put into HTML.
     private static readonly JsonWriterOptions Format = new() { Indented = true, Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
 
-    public static void Write(string folder, TokenizerJson tokenizer)
+    public static TokenizerFileBytes Write(TokenizerJson tokenizer) => new(
+        ToBytes(json => WriteTokenizer(json, tokenizer)), ToBytes(json => WriteConfig(json, tokenizer)));
+
+    private static byte[] ToBytes(Action<Utf8JsonWriter> write)
     {
-        Directory.CreateDirectory(folder);
-        using (var stream = File.Create(Path.Combine(folder, TokenizerJson.FileName)))
-        using (var json = new Utf8JsonWriter(stream, Format))
-            WriteTokenizer(json, tokenizer);
-        using (var stream = File.Create(Path.Combine(folder, TokenizerJson.ConfigFileName)))
-        using (var json = new Utf8JsonWriter(stream, Format))
-            WriteConfig(json, tokenizer);
+        var bytes = new ArrayBufferWriter<byte>();
+        using var json = new Utf8JsonWriter(bytes, Format);
+        write(json);
+        json.Flush();
+        return bytes.WrittenSpan.ToArray();
     }
 
     private static void WriteTokenizer(Utf8JsonWriter json, TokenizerJson tokenizer)
