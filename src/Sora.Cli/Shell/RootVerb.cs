@@ -1,6 +1,9 @@
 using System.CommandLine;
 using System.CommandLine.Help;
 using Sora.Cli.Config;
+using Sora.Cli.Data;
+using Sora.Cli.Doctor;
+using Sora.Cli.Tokenizers;
 
 namespace Sora.Cli.Shell;
 
@@ -21,7 +24,10 @@ internal sealed class RootVerb : RootCommand, IHasExamples
     {
         var root = new RootVerb
         {
+            DataVerb.Create(),
+            TokenizerVerb.Create(),
             ConfigVerb.Create(),
+            DoctorVerb.Create(),
             CompletionVerb.Create(),
         };
         var help = root.Options.OfType<HelpOption>().Single();

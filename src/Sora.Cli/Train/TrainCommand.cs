@@ -1,4 +1,5 @@
 using Microsoft.Extensions.Logging.Abstractions;
+using Sora.Cli.Data;
 using Sora.Cli.Display;
 using Sora.Cli.Shell;
 using Sora.Coordinator;
@@ -86,8 +87,7 @@ internal sealed class TrainCommand(LoadedJob loaded, TrainOptions options, IRunD
     private async Task<PreparedCorpus> PrepareAsync(CancellationToken cancellationToken)
     {
         var corpus = await CorpusCache.GetAsync(_job.Data, _job.Tokenizer, new DataReporter(display), clock, cancellationToken);
-        var manifest = corpus.Manifest;
-        display.Show(new DataReady(corpus.Folder, corpus.Hash, manifest.Train.Documents + manifest.Validation.Documents, manifest.Train.Tokens, manifest.Validation.Tokens));
+        display.Show(CorpusSummary.Of(corpus));
         return corpus;
     }
 
@@ -135,7 +135,6 @@ internal sealed class TrainCommand(LoadedJob loaded, TrainOptions options, IRunD
         switch (end)
         {
             case RunFinished:
-                Samples.Show(_job, display);
                 display.Show(end);
                 return ExitCode.Ok;
             case RunStopped { Checkpoint: { } checkpoint } stopped:
