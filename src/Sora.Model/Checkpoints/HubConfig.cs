@@ -17,7 +17,7 @@ public static class HubConfig
 
     private const int FormatVersion = 1;
 
-    private static readonly JsonSerializerOptions s_json = new() { WriteIndented = true, NewLine = "\n", Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
+    private static readonly JsonSerializerOptions _json = new() { WriteIndented = true, NewLine = "\n", Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
 
     /// <summary>Writes a description.</summary>
     public static byte[] ToUtf8(ModelDescription model)
@@ -78,7 +78,7 @@ public static class HubConfig
             ["format_version"] = FormatVersion,
             ["model"] = JsonNode.Parse(JobJson.Write(new TrainingJob { Model = settings }))!["model"]!.DeepClone(),
         };
-        return JsonSerializer.SerializeToUtf8Bytes(config, s_json);
+        return JsonSerializer.SerializeToUtf8Bytes(config, _json);
     }
 
     /// <summary>Reads <c>config.json</c> of a folder.</summary>
