@@ -1,8 +1,11 @@
 using System.CommandLine;
 using System.CommandLine.Help;
+using Sora.Cli.Checkpoints;
 using Sora.Cli.Config;
 using Sora.Cli.Data;
 using Sora.Cli.Doctor;
+using Sora.Cli.Evaluate;
+using Sora.Cli.Generate;
 using Sora.Cli.Tokenizers;
 
 namespace Sora.Cli.Shell;
@@ -24,8 +27,11 @@ internal sealed class RootVerb : RootCommand, IHasExamples
     {
         var root = new RootVerb
         {
+            GenerateVerb.Create(),
+            EvaluateVerb.Create(),
             DataVerb.Create(),
             TokenizerVerb.Create(),
+            CheckpointVerb.Create(),
             ConfigVerb.Create(),
             DoctorVerb.Create(),
             CompletionVerb.Create(),

@@ -135,6 +135,7 @@ internal sealed class TrainCommand(LoadedJob loaded, TrainOptions options, IRunD
         switch (end)
         {
             case RunFinished:
+                Samples.Show(_job, display);
                 display.Show(end);
                 return ExitCode.Ok;
             case RunStopped { Checkpoint: { } checkpoint } stopped:

@@ -55,7 +55,7 @@ public sealed class CorpusPreparer
         TokenizerSettings settings, IReadOnlyList<CorpusInput> inputs, IProgress<PrepareProgress>? progress, CancellationToken cancellationToken)
     {
         progress?.Report(new(PreparePhase.TrainingTokenizer));
-        return Task.Run(() => TokenizerFiles.Create(settings, () => TokenizerSample.Read(inputs, cancellationToken), cancellationToken), cancellationToken);
+        return Task.Run(() => TokenizerFiles.Create(settings, () => Preparation.TokenizerSample.Read(inputs, cancellationToken), cancellationToken), cancellationToken);
     }
 
     internal async Task<PreparedCorpus> PrepareAsync(
