@@ -7,6 +7,8 @@ using Sora.Cli.Doctor;
 using Sora.Cli.Evaluate;
 using Sora.Cli.Generate;
 using Sora.Cli.Tokenizers;
+using Sora.Cli.Train;
+using Sora.Cli.Worker;
 
 namespace Sora.Cli.Shell;
 
@@ -18,6 +20,8 @@ internal sealed class RootVerb : RootCommand, IHasExamples
     /// <inheritdoc/>
     public IReadOnlyList<string> Examples { get; } =
     [
+        "sora train examples/quickstart.yaml               # everything: data, workers, checkpoints, samples",
+        "sora generate runs/quickstart -p 'Gets or sets '  # continue a prompt with the newest checkpoint",
         "sora config keys                                  # every key a job file can have",
         "sora config show examples/quickstart.yaml         # what a job file means, defaults filled in",
     ];
@@ -27,11 +31,13 @@ internal sealed class RootVerb : RootCommand, IHasExamples
     {
         var root = new RootVerb
         {
+            TrainVerb.Create(),
             GenerateVerb.Create(),
             EvaluateVerb.Create(),
             DataVerb.Create(),
             TokenizerVerb.Create(),
             CheckpointVerb.Create(),
+            WorkerVerb.Create(),
             ConfigVerb.Create(),
             DoctorVerb.Create(),
             CompletionVerb.Create(),
