@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using Sora.Cli.Display;
 using Sora.Coordinator;
 using Sora.Protocol.Jobs;
@@ -8,8 +9,11 @@ namespace Sora.Cli.Train;
 /// <summary>Follows a run to its end: shows and keeps its events, passes on the wish to stop, and notices workers that die silently.</summary>
 internal sealed class RunFollower(IRunDisplay display, LossHistory history, StopSignals signals, TimeProvider clock)
 {
-    // The coordinator usually explains a worker's death itself; this is for one that died before it could dial.
-    private static readonly TimeSpan ExplanationGrace = TimeSpan.FromSeconds(15);
+    // The coordinator explains the death of a worker that it knows, once it has looked for the cause among the others.
+    private static readonly TimeSpan ExplanationGrace = TimeSpan.FromSeconds(10);
+    private static readonly TimeSpan UnknownGrace = TimeSpan.FromSeconds(1);
+
+    private readonly ConcurrentDictionary<string, bool> _known = [];
 
     /// <summary>Returns the last event: finished, stopped or failed. It is kept but not shown: the caller shows it after what follows from it.</summary>
     /// <exception cref="SoraException">A worker process ended and nobody explained it.</exception>
@@ -40,6 +44,7 @@ internal sealed class RunFollower(IRunDisplay display, LossHistory history, Stop
             if (happened is StepCommitted step) history.Append(step);
             if (happened is Evaluated evaluation) history.Append(evaluation);
             if (happened is RunFinished or RunStopped or RunFailed) return happened;
+            if (happened is WorkerJoined joined) _known[joined.Worker] = true;
             display.Show(happened);
         }
         throw new SoraException("The coordinator ended without saying how the run ended. Run again with --resume auto.");
@@ -56,9 +61,9 @@ internal sealed class RunFollower(IRunDisplay display, LossHistory history, Stop
     private async Task DeathAsync(WorkerProcesses workers, Task events, CancellationToken over)
     {
         if (await Task.WhenAny(workers.FirstExit, Task.Delay(Timeout.InfiniteTimeSpan, clock, over)) is not Task<Worker> exit) return;
-        await Task.WhenAny(events, Task.Delay(ExplanationGrace, clock, over));
-        if (events.IsCompleted || over.IsCancellationRequested) return;
         var worker = await exit;
+        await Task.WhenAny(events, Task.Delay(_known.ContainsKey(worker.Name) ? ExplanationGrace : UnknownGrace, clock, over));
+        if (events.IsCompleted || over.IsCancellationRequested) return;
         throw new SoraException(FailureReport.OfWorker(worker), worker.ExitCode is > 0 and < 128 ? worker.ExitCode : ExitCode.Failure);
     }
 }

@@ -46,7 +46,7 @@ internal sealed record RunPlan(
             Line("network", $"{Format.Count(Parameters)} parameters, vocabulary of {Number(VocabSize)}, {Dtype} on {Device}"),
             Line("workers", $"{Workers}, sharing {Lanes} lanes"),
             Line("steps", $"{Number(MaxSteps)} of {Number(GlobalBatchSize)} samples, {Number(TokensPerStep)} tokens, {Format.Count(FlopsPerStep)}FLOP"),
-            Line("tokens", $"{Number(TotalTokens)}{(Epochs is { } epochs ? string.Create(CultureInfo.InvariantCulture, $", {epochs:0.##} epochs") : " (the corpus is not prepared yet)")}"),
+            Line("tokens", $"{Number(TotalTokens)}{(Epochs is { } epochs ? string.Create(CultureInfo.InvariantCulture, $", {epochs:G3} epochs") : " (the corpus is not prepared yet)")}"),
             Line("memory", $"about {Format.Bytes(MemoryBytesPerWorker)} a worker, libtorch aside"),
             Line("sent a step", $"{Format.Bytes(BytesSentPerStepPerWorker)} by each worker"),
             Line("checkpoint", Format.Bytes(CheckpointBytes)),

@@ -1,5 +1,6 @@
 using System.CommandLine;
 using System.Runtime.InteropServices;
+using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Logging;
 using Microsoft.Extensions.Logging.Console;
 using Sora.Cli.Shell;
@@ -16,7 +17,7 @@ internal static class WorkerVerb
 
     private static Verb Start()
     {
-        var coordinator = new Option<Uri>("--coordinator") { Description = "Where the coordinator listens.", HelpName = "URL", Required = true };
+        var coordinator = new Option<string>("--coordinator") { Description = "Where the coordinator listens.", HelpName = "URL", Required = true };
         var tokenFile = new Option<string>("--token-file") { Description = $"File that holds the coordinator's token; without it the variable {WorkerProcesses.TokenVariable} is read.", HelpName = "FILE" };
         var name = new Option<string>("--name") { Description = "Name among the coordinator's workers; default made from host and process.", HelpName = "NAME", DefaultValueFactory = _ => "" };
         var bind = new Option<string>("--bind") { Description = "Address that peers on other hosts dial; default the one from which the coordinator is reached.", HelpName = "ADDRESS", DefaultValueFactory = _ => "" };
@@ -37,7 +38,7 @@ internal static class WorkerVerb
             return await WorkerProcess.RunAsync(
                 new WorkerOptions
                 {
-                    Coordinator = result.GetRequiredValue(coordinator),
+                    Coordinator = Address(result.GetRequiredValue(coordinator)),
                     Token = Token(result.GetValue(tokenFile)),
                     Name = result.GetRequiredValue(name),
                     BindAddress = result.GetRequiredValue(bind),
@@ -57,6 +58,11 @@ internal static class WorkerVerb
         context.Cancel = stop is not { IsCancellationRequested: true };
         stop?.Cancel();
     }
+
+    private static Uri Address(string text) =>
+        Uri.TryCreate(text, UriKind.Absolute, out var address) && (address.Scheme is "http" or "https")
+            ? address
+            : throw new SoraException($"'{text}' is no address of a coordinator: write http://HOST:PORT.", ExitCode.Usage);
 
     private static string Token(string? file)
     {
