@@ -32,13 +32,15 @@ public sealed class CoordinatorHost : IAsyncDisposable
     private readonly IHost _akka;
     private readonly Task<(ActorSystem System, IActorRef Pool)> _actors;
     private readonly RunDirectory _directory;
+    private readonly CoordinatorOptions _options;
 
-    private CoordinatorHost(WebApplication web, IHost akka, Task<(ActorSystem System, IActorRef Pool)> actors, RunDirectory directory, string token)
+    private CoordinatorHost(WebApplication web, IHost akka, Task<(ActorSystem System, IActorRef Pool)> actors, RunDirectory directory, CoordinatorOptions options, string token)
     {
         _web = web;
         _akka = akka;
         _actors = actors;
         _directory = directory;
+        _options = options;
         Token = token;
         Address = web.Urls.Single();
     }
@@ -57,24 +59,27 @@ public sealed class CoordinatorHost : IAsyncDisposable
     public static async Task<CoordinatorHost> StartAsync(CoordinatorOptions options, CancellationToken cancellationToken)
     {
         var endpoint = ParseListenUrl(options.ListenUrl);
-        CreateStateDir(options.StateDir);
+        var journal = Task.Run(() => JournalFile.Prepare(options), cancellationToken);
         var token = options.Token.Length > 0 ? new CoordinatorToken(options.Token) : CoordinatorToken.CreateRandom();
         var directory = new RunDirectory();
 
         var akka = BuildAkka(options, directory);
-        var actors = Task.Run(() => StartAkkaAsync(akka, cancellationToken), cancellationToken);
+        var actors = Task.Run(() => StartAkkaAsync(akka, journal, cancellationToken), cancellationToken);
         var web = BuildWeb(options, endpoint, token, directory, actors);
         try
         {
             await web.StartAsync(cancellationToken);
+            await journal;
         }
-        catch (Exception exception) when (exception is IOException or SocketException)
+        catch (Exception exception)
         {
-            await DisposeAsync(web, akka, actors);
+            await StopAsync(web, akka, actors, options);
+            if (exception is not (IOException or SocketException))
+                throw;
             var reason = exception.InnerException is AddressInUseException ? "another program uses that port" : exception.Message;
             throw new SoraException($"The coordinator cannot listen on {options.ListenUrl}: {reason}. Stop that program, or choose another address or port (0 takes a free one).", ExitCode.Usage, exception);
         }
-        return new CoordinatorHost(web, akka, actors, directory, token.Text);
+        return new CoordinatorHost(web, akka, actors, directory, options, token.Text);
     }
 
     /// <summary>Starts a run. A run the journal knows as finished is not computed again: its result is the only event.</summary>
@@ -101,20 +106,22 @@ public sealed class CoordinatorHost : IAsyncDisposable
     public async ValueTask DisposeAsync()
     {
         _directory.Abandon("The coordinator was shut down while the run was going on.");
-        await DisposeAsync(_web, _akka, _actors);
+        await StopAsync(_web, _akka, _actors, _options);
     }
 
-    private static async ValueTask DisposeAsync(WebApplication web, IHost akka, Task<(ActorSystem System, IActorRef Pool)> actors)
+    private static async Task StopAsync(WebApplication web, IHost akka, Task<(ActorSystem System, IActorRef Pool)> actors, CoordinatorOptions options)
     {
         // Workers' streams never end by themselves: the actors close them, so they go first.
         await ((Task)actors).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         await akka.StopAsync();
         akka.Dispose();
         await web.DisposeAsync();
+        JournalFile.Close(options);
     }
 
-    private static async Task<(ActorSystem System, IActorRef Pool)> StartAkkaAsync(IHost akka, CancellationToken cancellationToken)
+    private static async Task<(ActorSystem System, IActorRef Pool)> StartAkkaAsync(IHost akka, Task journal, CancellationToken cancellationToken)
     {
+        await journal;
         // Made here, a system that cannot be made throws; made by the hosted service, it also writes to the console.
         var system = akka.Services.GetRequiredService<ActorSystem>();
         await akka.StartAsync(cancellationToken);
@@ -137,6 +144,7 @@ public sealed class CoordinatorHost : IAsyncDisposable
     {
         var builder = WebApplication.CreateEmptyBuilder(new WebApplicationOptions());
         UseOnly(builder.Services, options.LoggerFactory);
+        builder.WebHost.UseSetting(WebHostDefaults.PreventHostingStartupKey, bool.TrueString);
         builder.WebHost.UseKestrelCore();
         builder.WebHost.ConfigureKestrel(kestrel => kestrel.Listen(endpoint, listen => listen.Protocols = HttpProtocols.Http2));
         builder.Services.AddRoutingCore();
@@ -169,17 +177,5 @@ public sealed class CoordinatorHost : IAsyncDisposable
                 return new IPEndPoint(IPAddress.Loopback, uri.Port);
         }
         throw new SoraException($"'{url}' is not an address the coordinator can listen on. Write http://ADDRESS:PORT with an IP address of this machine, such as http://127.0.0.1:0 or http://0.0.0.0:5400.", ExitCode.Usage);
-    }
-
-    private static void CreateStateDir(string folder)
-    {
-        try
-        {
-            Directory.CreateDirectory(folder);
-        }
-        catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
-        {
-            throw new SoraException($"The coordinator's state folder {folder} cannot be created: {exception.Message} Choose a folder you can write to.", ExitCode.Usage, exception);
-        }
     }
 }

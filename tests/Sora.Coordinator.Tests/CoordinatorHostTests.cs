@@ -1,10 +1,17 @@
+using System.Net;
+using System.Net.Sockets;
+using Grpc.Core;
 using Sora.Protocol.Api;
+using Sora.Protocol.Generations;
+using Sora.Protocol.Jobs;
 using Sora.Protocol.Runs;
 
 namespace Sora.Coordinator.Tests;
 
 public sealed class CoordinatorHostTests
 {
+    private static CancellationToken Cancel => TestContext.Current.CancellationToken;
+
     [Fact]
     public async Task A_whole_run_from_hello_to_finished()
     {
@@ -12,21 +19,256 @@ public sealed class CoordinatorHostTests
         var run = await coordinator.Host.SubmitAsync(TestCoordinator.Submission("whole"));
         await using var first = await FakeWorker.DialAsync(coordinator.Host, "w1");
         await using var second = await FakeWorker.DialAsync(coordinator.Host, "w2");
-        await Task.WhenAll(first.ProveAsync("same"), second.ProveAsync("same"));
-        var generation = (await Task.WhenAll(first.ReadyAsync(), second.ReadyAsync()))[0];
-        Assert.NotNull((await first.HearAsync()).Start);
-        Assert.NotNull((await second.HearAsync()).Start);
+        var generation = await FakeWorker.BeginAsync(first, second);
+        Assert.Equal([(0u, 2u), (2u, 2u)], generation.Members.Select(member => (member.FirstLane, member.LaneCount)));
+        Assert.Equal(32, generation.Secret.Length);
         for (var step = 1UL; step <= 3; step++)
             await first.StepAsync(generation, step);
+        await first.SayAsync(new FromWorker { Evaluation = new EvaluationReport { Run = "whole", Generation = 1, Step = 3, Loss = 0, BitsPerByte = 1.5, Tokens = 5 } });
+        await first.SayAsync(new FromWorker { Checkpoint = new CheckpointReport { Run = "whole", Generation = 1, Step = 3, Path = "/output/checkpoint-3", WeightsSha256 = "weights" } });
+        await first.SayAsync(new FromWorker { Warning = new Warning { Message = "the disk is nearly full" } });
         await first.FinishAsync(generation, 3, "weights");
         await second.FinishAsync(generation, 3, "weights");
 
         var events = await TestCoordinator.ToEndAsync(run);
 
-        Assert.IsType<RunStarted>(events[0]);
+        Assert.Equal(new RunStarted("whole", "test", 0, 3, 2, 4, 10, 4 * 8 * 256, "auto", "fp32"), events[0]);
+        Assert.Equal(["w1", "w2"], events.OfType<WorkerJoined>().Select(joined => joined.Worker));
         Assert.Equal([2000.0, 2000, 2000], events.OfType<StepCommitted>().Select(step => step.TokensPerSecond));
-        Assert.Equal("weights", Assert.IsType<RunFinished>(events[^1]).WeightsSha256);
+        Assert.Equal(1, Assert.Single(events.OfType<Evaluated>()).Perplexity);
+        Assert.Equal("/output/checkpoint-3", Assert.Single(events.OfType<CheckpointSaved>()).Path);
+        Assert.Contains("nearly full", Assert.Single(events.OfType<RunWarning>()).Message);
+        Assert.Equal(new RunFinished(3, 2, 0, "weights", "/output"), events[^1]);
         Assert.NotNull((await first.HearAsync()).Goodbye);
         Assert.True(await first.StreamEndsAsync());
+    }
+
+    [Fact]
+    public async Task Workers_that_dial_before_a_run_exists_wait_for_it()
+    {
+        await using var coordinator = await TestCoordinator.StartAsync();
+        await using var worker = await FakeWorker.DialAsync(coordinator.Host, "w1");
+        var run = await coordinator.Host.SubmitAsync(TestCoordinator.Submission("late", workers: 1));
+
+        var assignment = await worker.ProveAsync("a");
+        await run.StopAsync("enough");
+
+        Assert.Equal(("late", "/corpus", "/output"), (assignment.Run, assignment.CorpusDir, assignment.OutputDir));
+        Assert.Equal("enough", Assert.IsType<RunStopped>((await TestCoordinator.ToEndAsync(run))[^1]).Reason);
+    }
+
+    [Fact]
+    public async Task Strict_numerics_refuse_the_odd_worker_and_end_the_run()
+    {
+        await using var coordinator = await TestCoordinator.StartAsync();
+        var run = await coordinator.Host.SubmitAsync(TestCoordinator.Submission("strict"));
+        await using var first = await FakeWorker.DialAsync(coordinator.Host, "w1");
+        await using var second = await FakeWorker.DialAsync(coordinator.Host, "w2");
+        await Task.WhenAll(first.ProveAsync("one"), second.ProveAsync("two"));
+
+        var refused = (await second.HearAsync()).Refused;
+        var events = await TestCoordinator.ToEndAsync(run);
+
+        Assert.Contains("numerics of w2", refused.Reason);
+        Assert.Equal(refused.Reason, Assert.Single(events.OfType<WorkerRefused>()).Reason);
+        Assert.Equal("w2", Assert.IsType<RunFailed>(events[^1]).Worker);
+        Assert.NotNull((await first.HearAsync()).Goodbye);
+    }
+
+    [Fact]
+    public async Task Warned_numerics_let_the_odd_worker_compute()
+    {
+        await using var coordinator = await TestCoordinator.StartAsync();
+        var job = new TrainingJob { Lanes = 2, Numerics = NumericsPolicy.Warn };
+        var run = await coordinator.Host.SubmitAsync(TestCoordinator.Submission("warn", job: job));
+        await using var first = await FakeWorker.DialAsync(coordinator.Host, "w1");
+        await using var second = await FakeWorker.DialAsync(coordinator.Host, "w2");
+        await Task.WhenAll(first.ProveAsync("one"), second.ProveAsync("two"));
+        await Task.WhenAll(first.ReadyAsync(), second.ReadyAsync());
+        Assert.NotNull((await second.HearAsync()).Start);
+        second.Die();
+
+        var events = await TestCoordinator.ToEndAsync(run);
+
+        Assert.Equal([false, true], events.OfType<WorkerJoined>().Select(joined => joined.NumericsDiffer));
+        Assert.Single(events.OfType<RunWarning>());
+    }
+
+    [Fact]
+    public async Task A_worker_that_dies_ends_the_run_and_the_others_are_sent_home()
+    {
+        await using var coordinator = await TestCoordinator.StartAsync();
+        var run = await coordinator.Host.SubmitAsync(TestCoordinator.Submission("killed"));
+        await using var first = await FakeWorker.DialAsync(coordinator.Host, "w1");
+        await using var second = await FakeWorker.DialAsync(coordinator.Host, "w2");
+        await FakeWorker.BeginAsync(first, second);
+        second.Die();
+
+        var failed = Assert.IsType<RunFailed>((await TestCoordinator.ToEndAsync(run))[^1]);
+
+        Assert.Equal("w2", failed.Worker);
+        Assert.Contains("Worker w2 (box, process 7) was lost", failed.Message);
+        Assert.Contains("w2", (await first.HearAsync()).Goodbye.Reason);
+    }
+
+    [Fact]
+    public async Task A_worker_that_falls_silent_is_lost()
+    {
+        await using var coordinator = await TestCoordinator.StartAsync(options => options with { WorkerSilenceLimit = TimeSpan.FromMilliseconds(300) });
+        var run = await coordinator.Host.SubmitAsync(TestCoordinator.Submission("silent", workers: 1));
+        await using var worker = await FakeWorker.DialAsync(coordinator.Host, "w1");
+
+        var failed = Assert.IsType<RunFailed>((await TestCoordinator.ToEndAsync(run))[^1]);
+
+        Assert.Contains("nothing was heard from it for 0.3 s", failed.Message);
+    }
+
+    [Fact]
+    public async Task Missing_workers_end_the_run_after_the_arrival_limit()
+    {
+        await using var coordinator = await TestCoordinator.StartAsync(options => options with { ArrivalLimit = TimeSpan.FromMilliseconds(50) });
+        var run = await coordinator.Host.SubmitAsync(TestCoordinator.Submission("alone"));
+
+        Assert.Contains("Only 0 of 2 workers", Assert.IsType<RunFailed>((await TestCoordinator.ToEndAsync(run))[^1]).Message);
+    }
+
+    [Fact]
+    public async Task A_stop_reaches_every_worker_and_keeps_the_checkpoint()
+    {
+        await using var coordinator = await TestCoordinator.StartAsync();
+        var run = await coordinator.Host.SubmitAsync(TestCoordinator.Submission("stopped"));
+        await using var first = await FakeWorker.DialAsync(coordinator.Host, "w1");
+        await using var second = await FakeWorker.DialAsync(coordinator.Host, "w2");
+        await FakeWorker.BeginAsync(first, second);
+        await run.StopAsync("Ctrl-C");
+        foreach (var worker in new[] { first, second })
+        {
+            var stop = (await worker.HearAsync()).Stop;
+            Assert.Equal(("Ctrl-C", true), (stop.Reason, stop.Checkpoint));
+            await worker.SayAsync(new FromWorker { Stopped = new Stopped { Run = "stopped", Generation = 1, Step = 2, Checkpoint = worker == first ? "/output/checkpoint-2" : "" } });
+        }
+
+        Assert.Equal(new RunStopped(2, "/output/checkpoint-2", "Ctrl-C"), (await TestCoordinator.ToEndAsync(run))[^1]);
+    }
+
+    [Fact]
+    public async Task A_finished_run_survives_a_restart_of_the_coordinator()
+    {
+        await using var coordinator = await TestCoordinator.StartAsync();
+        var run = await coordinator.Host.SubmitAsync(TestCoordinator.Submission("lasting", workers: 1));
+        await using (var worker = await FakeWorker.DialAsync(coordinator.Host, "w1"))
+        {
+            var generation = await FakeWorker.BeginAsync(worker);
+            await worker.FinishAsync(generation, 3, "weights");
+            await TestCoordinator.ToEndAsync(run);
+        }
+        await coordinator.RestartAsync();
+
+        Assert.Equal(RunPhase.Ended, (await coordinator.Host.QueryAsync("lasting", Cancel)).Phase);
+        var again = await TestCoordinator.ToEndAsync(await coordinator.Host.SubmitAsync(TestCoordinator.Submission("lasting", workers: 1)));
+        Assert.Equal("weights", Assert.IsType<RunFinished>(Assert.Single(again)).WeightsSha256);
+    }
+
+    [Fact]
+    public async Task A_run_cut_off_by_a_restart_goes_on_in_a_higher_generation()
+    {
+        await using var coordinator = await TestCoordinator.StartAsync();
+        var cut = await coordinator.Host.SubmitAsync(TestCoordinator.Submission("cut", workers: 1));
+        await using (var worker = await FakeWorker.DialAsync(coordinator.Host, "w1"))
+        {
+            await FakeWorker.BeginAsync(worker);
+            await worker.SayAsync(new FromWorker { Checkpoint = new CheckpointReport { Run = "cut", Generation = 1, Step = 2, Path = "/output/checkpoint-2" } });
+            await foreach (var happened in cut.Events.WithCancellation(Cancel))
+            {
+                if (happened is CheckpointSaved)
+                    break;
+            }
+            await coordinator.RestartAsync();
+        }
+
+        Assert.Equal(new RunStatus("cut", RunPhase.Idle, 1, 2, "/output/checkpoint-2"), await coordinator.Host.QueryAsync("cut", Cancel));
+        var resumed = await coordinator.Host.SubmitAsync(TestCoordinator.Submission("cut", workers: 1) with { ResumeFrom = "/output/checkpoint-2", FirstStep = 2 });
+        await using var newcomer = await FakeWorker.DialAsync(coordinator.Host, "w2");
+        var generation = await FakeWorker.BeginAsync(newcomer);
+        Assert.Equal((2UL, 2UL), (generation.Generation_, generation.FirstStep));
+        await newcomer.FinishAsync(generation, 3, "weights");
+        Assert.IsType<RunFinished>((await TestCoordinator.ToEndAsync(resumed))[^1]);
+    }
+
+    [Fact]
+    public async Task Shutting_down_in_the_middle_of_a_run_ends_its_events()
+    {
+        await using var coordinator = await TestCoordinator.StartAsync();
+        var run = await coordinator.Host.SubmitAsync(TestCoordinator.Submission("abandoned"));
+        await coordinator.Host.DisposeAsync();
+
+        Assert.Contains("shut down", Assert.IsType<RunFailed>((await TestCoordinator.ToEndAsync(run))[^1]).Message);
+    }
+
+    [Fact]
+    public async Task More_workers_than_lanes_are_refused_before_anything_starts()
+    {
+        await using var coordinator = await TestCoordinator.StartAsync();
+
+        var error = await Assert.ThrowsAsync<SoraException>(() => coordinator.Host.SubmitAsync(TestCoordinator.Submission("many", workers: 5)));
+
+        Assert.Equal(ExitCode.Usage, error.ExitCode);
+        Assert.Contains("5 workers cannot share 4 lanes", error.Message);
+    }
+
+    [Fact]
+    public async Task A_port_in_use_is_named()
+    {
+        using var occupant = new TcpListener(IPAddress.Loopback, 0);
+        occupant.Start();
+        var url = $"http://{occupant.LocalEndpoint}";
+
+        var error = await Assert.ThrowsAsync<SoraException>(() => TestCoordinator.StartAsync(options => options with { ListenUrl = url }));
+
+        Assert.Contains(url, error.Message);
+        Assert.Contains("another program uses that port", error.Message);
+    }
+
+    [Theory]
+    [InlineData("not an address")]
+    [InlineData("https://127.0.0.1:0")]
+    [InlineData("http://example.org:80")]
+    public async Task A_bad_listen_address_is_a_usage_error(string url)
+    {
+        var error = await Assert.ThrowsAsync<SoraException>(() => TestCoordinator.StartAsync(options => options with { ListenUrl = url }));
+
+        Assert.Equal(ExitCode.Usage, error.ExitCode);
+        Assert.Contains(url, error.Message);
+    }
+
+    [Fact]
+    public async Task A_state_folder_that_cannot_be_made_is_named()
+    {
+        var file = Path.GetTempFileName();
+        try
+        {
+            var error = await Assert.ThrowsAsync<SoraException>(() => TestCoordinator.StartAsync(options => options with { StateDir = Path.Combine(file, "state") }));
+            Assert.Contains(file, error.Message);
+        }
+        finally
+        {
+            File.Delete(file);
+        }
+    }
+
+    [Fact]
+    public async Task A_journal_that_is_no_database_is_named_at_the_start()
+    {
+        var folder = Directory.CreateTempSubdirectory("sora-coordinator-").FullName;
+        await File.WriteAllTextAsync(Path.Combine(folder, "journal.db"), new string('x', 4096), Cancel);
+        try
+        {
+            var error = await Assert.ThrowsAsync<SoraException>(() => TestCoordinator.StartAsync(options => options with { StateDir = folder }));
+            Assert.Contains(Path.Combine(folder, "journal.db"), error.Message);
+        }
+        finally
+        {
+            Directory.Delete(folder, recursive: true);
+        }
     }
 }

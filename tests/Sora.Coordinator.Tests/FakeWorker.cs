@@ -62,6 +62,16 @@ internal sealed class FakeWorker : IAsyncDisposable
         return generation;
     }
 
+    /// <summary>Takes workers with equal canaries to the first step.</summary>
+    public static async Task<Generation> BeginAsync(params FakeWorker[] workers)
+    {
+        await Task.WhenAll(workers.Select(worker => worker.ProveAsync("same")));
+        var generations = await Task.WhenAll(workers.Select(worker => worker.ReadyAsync()));
+        foreach (var worker in workers)
+            Assert.NotNull((await worker.HearAsync()).Start);
+        return generations[0];
+    }
+
     public Task StepAsync(Generation generation, ulong step, double loss = 2) => SayAsync(new FromWorker
     {
         Step = new StepReport { Run = generation.Run, Generation = generation.Generation_, Step = step, Loss = loss, Tokens = 1000, StepSeconds = 0.5 },

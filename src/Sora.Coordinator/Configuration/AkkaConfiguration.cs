@@ -4,9 +4,9 @@ using Akka.Cluster.Hosting;
 using Akka.Cluster.Hosting.SBR;
 using Akka.Cluster.Sharding;
 using Akka.Hosting;
+using Akka.Persistence;
 using Akka.Persistence.Sql;
 using Akka.Remote.Hosting;
-using Microsoft.Data.Sqlite;
 using Microsoft.Extensions.Logging;
 using Sora.Coordinator.Runs;
 using Sora.Coordinator.Serialization;
@@ -26,6 +26,7 @@ internal static class AkkaConfiguration
     private const string Settings =
         """
         akka {
+          stdout-loglevel = OFF
           log-dead-letters = off
           log-dead-letters-during-shutdown = off
           coordinated-shutdown {
@@ -64,8 +65,8 @@ internal static class AkkaConfiguration
         })
         .WithStrictSerialization()
         .WithCustomSerializer("sora", CoordinatorSerializer.Bindings, system => new CoordinatorSerializer(system))
-        .ConfigureCluster()
-        .ConfigureJournal(options);
+        .ConfigureJournal(options)
+        .ConfigureCluster();
 
     /// <summary>Coordinators alone are members; a single one founds its cluster at once instead of looking for others.</summary>
     private static AkkaConfigurationBuilder ConfigureCluster(this AkkaConfigurationBuilder builder) => builder
@@ -77,26 +78,24 @@ internal static class AkkaConfiguration
             cluster.Join(cluster.SelfAddress);
         });
 
-    private static AkkaConfigurationBuilder ConfigureJournal(this AkkaConfigurationBuilder builder, CoordinatorOptions options)
-    {
-        var connection = new SqliteConnectionStringBuilder { DataSource = options.JournalPath, DefaultTimeout = 30 }.ConnectionString;
-        return builder
-            .AddHocon(SqlPersistence.DefaultConfiguration, HoconAddMode.Append)
-            .AddHocon(
-                $$"""
-                akka.persistence {
-                  journal {
-                    plugin = "akka.persistence.journal.sql"
-                    sql {
-                      connection-string = "{{connection.Replace("\\", "\\\\").Replace("\"", "\\\"")}}"
-                      provider-name = "SQLite.MS"
-                    }
-                  }
-                  snapshot-store.plugin = "akka.persistence.no-snapshot-store"
+    private static AkkaConfigurationBuilder ConfigureJournal(this AkkaConfigurationBuilder builder, CoordinatorOptions options) => builder
+        .AddHocon(SqlPersistence.DefaultConfiguration, HoconAddMode.Append)
+        .AddHocon(
+            $$"""
+            akka.persistence {
+              journal {
+                plugin = "akka.persistence.journal.sql"
+                sql {
+                  connection-string = "{{JournalFile.ConnectionString(options).Replace("\\", "\\\\").Replace("\"", "\\\"")}}"
+                  provider-name = "SQLite.MS"
                 }
-                """,
-                HoconAddMode.Prepend);
-    }
+              }
+              snapshot-store.plugin = "akka.persistence.no-snapshot-store"
+            }
+            """,
+            HoconAddMode.Prepend)
+        // The journal takes as long to come up as the cluster: let them do so side by side.
+        .AddStartup((system, _) => Persistence.Instance.Apply(system).JournalFor(journalPluginId: null));
 
     public static AkkaConfigurationBuilder ConfigureWorkers(this AkkaConfigurationBuilder builder, CoordinatorOptions options) => builder
         .WithActors((system, registry) => registry.Register<WorkerPool>(

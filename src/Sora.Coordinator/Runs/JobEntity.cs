@@ -5,6 +5,7 @@ using Akka.Persistence;
 using Google.Protobuf;
 using Microsoft.Extensions.Logging;
 using Sora.Coordinator.Workers;
+using Sora.Protocol.Api;
 using Sora.Protocol.Generations;
 using Sora.Protocol.Jobs;
 using Sora.Protocol.Runs;
@@ -17,6 +18,9 @@ namespace Sora.Coordinator.Runs;
 /// </summary>
 internal sealed partial class JobEntity : ReceivePersistentActor, IWithTimers
 {
+    // A session that ends tells why first, by a longer way than Akka's own notice takes.
+    private static readonly TimeSpan ReasonGrace = TimeSpan.FromSeconds(1);
+
     private readonly string _run;
     private readonly IActorRef _pool;
     private readonly RunDirectory _directory;
@@ -40,6 +44,7 @@ internal sealed partial class JobEntity : ReceivePersistentActor, IWithTimers
         Command<OfferWorker>(offer => Offer(offer, Sender));
         Command<ForwardFromWorker>(forward => Turn(new WorkerSaid(forward.Worker, forward.Message)));
         Command<ReportLostWorker>(lost => Turn(new WorkerLost(lost.Worker, lost.Reason)));
+        Command<Terminated>(SessionEnded);
         Command<StopRun>(stop => Turn(new StopRequested(stop.Reason)));
         Command<SecretDrawn>(Turn);
         Command<TimerElapsed>(elapsed => Turn(new TimerFired(elapsed.Timer, elapsed.After)));
@@ -72,6 +77,12 @@ internal sealed partial class JobEntity : ReceivePersistentActor, IWithTimers
         base.OnRecoveryFailure(reason, message);
     }
 
+    protected override void PreRestart(Exception reason, object message)
+    {
+        EndAbruptly($"The coordinator broke down over a message of the run: {reason.Message} This is a defect of sora; please report it with the log.");
+        base.PreRestart(reason, message);
+    }
+
     protected override void PostStop()
     {
         _pool.Tell(new CloseRun(_run));
@@ -99,7 +110,14 @@ internal sealed partial class JobEntity : ReceivePersistentActor, IWithTimers
     private void Offer(OfferWorker offer, IActorRef session)
     {
         _sessions[offer.Hello.Worker] = session;
+        Context.Watch(session);
         Turn(new WorkerArrived(offer.Hello));
+    }
+
+    private void SessionEnded(Terminated ended)
+    {
+        foreach (var worker in _sessions.Where(entry => entry.Value.Equals(ended.ActorRef)).Select(entry => entry.Key))
+            Timers.StartSingleTimer(worker, new ReportLostWorker(_run, worker, "its session ended."), ReasonGrace);
     }
 
     private void Turn(CoordinatorEvent happened)
@@ -108,7 +126,7 @@ internal sealed partial class JobEntity : ReceivePersistentActor, IWithTimers
         if (next.Phase != _state.Phase)
             LogPhase(_log, _run, _state.Phase, next.Phase);
 
-        var decisions = effects.OfType<Record>().Select(record => record.Decision).ToList();
+        var decisions = effects.OfType<RecordDecision>().Select(record => record.Decision).ToList();
         if (decisions.Count == 0)
         {
             Adopt(next, effects);
@@ -128,7 +146,7 @@ internal sealed partial class JobEntity : ReceivePersistentActor, IWithTimers
         _state = next;
         foreach (var effect in effects)
             Perform(effect);
-        if (effects.OfType<Record>().Any(record => record.Decision is RunEnded))
+        if (effects.OfType<RecordDecision>().Any(record => record.Decision is RunEnded))
         {
             _pool.Tell(new CloseRun(_run));
             Passivate();
@@ -164,10 +182,15 @@ internal sealed partial class JobEntity : ReceivePersistentActor, IWithTimers
     private void JournalFailed(Exception cause)
     {
         LogJournalFailed(_log, _run, cause);
-        _directory.Publish(_run, new RunFailed(
-            _state.LastStep,
-            $"The coordinator cannot use its journal {_options.JournalPath}: {cause.Message} Free space on that disk or make the folder writable, then run again.",
-            null, _state.Checkpoint?.Path, ExitCode.Failure));
+        EndAbruptly($"The coordinator cannot use its journal {_options.JournalPath}: {cause.Message} Free space on that disk or make the folder writable, then run again.");
+    }
+
+    // Without a journal the end cannot be recorded: the run stays resumable.
+    private void EndAbruptly(string message)
+    {
+        foreach (var session in _sessions.Values)
+            session.Tell(new DeliverToWorker(new FromCoordinator { Goodbye = new Goodbye { Reason = message } }));
+        _directory.Publish(_run, new RunFailed(_state.LastStep, message, null, _state.Checkpoint?.Path, ExitCode.Failure));
     }
 
     [LoggerMessage(1000, LogLevel.Debug, "Run {Run} goes from {From} to {To}")]

@@ -5,6 +5,7 @@ using Grpc.Core;
 using Microsoft.Extensions.Logging;
 using Sora.Coordinator.Runs;
 using Sora.Protocol.Api;
+using Sora.Protocol.Blocks;
 using Status = Grpc.Core.Status;
 
 namespace Sora.Coordinator.Workers;
@@ -19,16 +20,16 @@ internal sealed class WorkerGatewayService(CoordinatorActors actors, RunDirector
         var (system, pool) = await actors.Ready.WaitAsync(context.CancellationToken);
         var outbound = Channel.CreateUnbounded<FromCoordinator>(new UnboundedChannelOptions { SingleReader = true });
         var session = system.ActorOf(WorkerSession.Props(pool, outbound.Writer, options.WorkerSilenceLimit, _sessionLog));
-        var listening = ListenAsync(requestStream, session, context.CancellationToken);
-        await foreach (var message in outbound.Reader.ReadAllAsync(CancellationToken.None))
+        _ = ListenAsync(requestStream, session, context.CancellationToken);
+        try
         {
-            // A worker that is gone makes the write fail; the listener has told the session already.
-            if (context.CancellationToken.IsCancellationRequested)
-                break;
-            await responseStream.WriteAsync(message, CancellationToken.None);
+            await foreach (var message in outbound.Reader.ReadAllAsync(context.CancellationToken))
+                await responseStream.WriteAsync(message, context.CancellationToken);
         }
-        if (context.CancellationToken.IsCancellationRequested)
-            await listening;
+        catch (Exception exception) when (context.CancellationToken.IsCancellationRequested && exception is (IOException or OperationCanceledException or InvalidOperationException))
+        {
+            // The worker is gone; the listener tells the session.
+        }
     }
 
     public override Task<ManifestReply> GetManifest(ManifestRequest request, ServerCallContext context) =>
@@ -46,7 +47,7 @@ internal sealed class WorkerGatewayService(CoordinatorActors actors, RunDirector
         }
     }
 
-    private Protocol.Blocks.IPieceSource Corpus(string hash) => directory.FindCorpus(hash)
+    private IPieceSource Corpus(string hash) => directory.FindCorpus(hash)
         ?? throw new RpcException(new Status(StatusCode.NotFound, $"No run on this coordinator uses the corpus {hash}."));
 
     private static async Task ListenAsync(IAsyncStreamReader<FromWorker> requests, IActorRef session, CancellationToken cancellationToken)

@@ -9,13 +9,13 @@ public sealed class CheckpointMismatchException(string message) : SoraException(
 internal static class CheckpointMatch
 {
     // Keys of the network that change no tensor's shape or meaning.
-    private static readonly string[] s_harmless = ["model.dropout", "model.initializer_range"];
+    private static readonly string[] _harmless = ["model.dropout", "model.initializer_range"];
 
     public static IReadOnlyList<string> Check(CheckpointReader checkpoint, TrainingJob job, int vocabSize, string corpusSha256)
     {
         var differences = JobDifference.Between(Resolved(checkpoint.Job), Resolved(job)).Where(difference => difference.Key.Effect == JobEffect.Result).ToList();
         var fatal = differences
-            .Where(difference => difference.Key.Path.StartsWith("model.", StringComparison.Ordinal) && !s_harmless.Contains(difference.Key.Path))
+            .Where(difference => difference.Key.Path.StartsWith("model.", StringComparison.Ordinal) && !_harmless.Contains(difference.Key.Path))
             .Select(difference => $"{difference.Key.Path} is {difference.Before} in the checkpoint and {difference.After} in the job")
             .ToList();
         if (checkpoint.Manifest.VocabSize != vocabSize)

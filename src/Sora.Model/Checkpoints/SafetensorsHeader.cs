@@ -26,7 +26,7 @@ internal static class SafetensorsHeader
 
     private const string MetadataKey = "__metadata__";
 
-    private static readonly JsonDocumentOptions s_strict = new() { AllowDuplicateProperties = false, MaxDepth = 8 };
+    private static readonly JsonDocumentOptions _strict = new() { AllowDuplicateProperties = false, MaxDepth = 8 };
 
     /// <summary>Reads the length field.</summary>
     public static int ReadLength(ReadOnlySpan<byte> prefix, long fileSize, string path)
@@ -53,7 +53,7 @@ internal static class SafetensorsHeader
         var dataStart = 8L + json.Length;
         try
         {
-            using var document = JsonDocument.Parse(json, s_strict);
+            using var document = JsonDocument.Parse(json, _strict);
             foreach (var property in document.RootElement.EnumerateObject())
             {
                 if (property.NameEquals(MetadataKey))

@@ -7,7 +7,7 @@ namespace Sora.Model.Checkpoints;
 /// <param name="Bits">Bits an element takes.</param>
 public sealed record TensorDtype(string Name, int Bits)
 {
-    private static readonly FrozenDictionary<string, TensorDtype> s_byName = new TensorDtype[]
+    private static readonly FrozenDictionary<string, TensorDtype> _byName = new TensorDtype[]
     {
         new("BOOL", 8), new("U8", 8), new("I8", 8), new("I16", 16), new("U16", 16), new("F16", 16), new("BF16", 16),
         new("I32", 32), new("U32", 32), new("F32", 32), new("I64", 64), new("U64", 64), new("F64", 64), new("C64", 64),
@@ -16,31 +16,31 @@ public sealed record TensorDtype(string Name, int Bits)
     }.ToFrozenDictionary(dtype => dtype.Name, StringComparer.Ordinal);
 
     /// <summary>32-bit floating point.</summary>
-    public static TensorDtype Float32 { get; } = s_byName["F32"];
+    public static TensorDtype Float32 { get; } = _byName["F32"];
 
     /// <summary>64-bit floating point.</summary>
-    public static TensorDtype Float64 { get; } = s_byName["F64"];
+    public static TensorDtype Float64 { get; } = _byName["F64"];
 
     /// <summary>IEEE 16-bit floating point.</summary>
-    public static TensorDtype Float16 { get; } = s_byName["F16"];
+    public static TensorDtype Float16 { get; } = _byName["F16"];
 
     /// <summary>16-bit floating point with the exponent range of 32-bit.</summary>
-    public static TensorDtype BFloat16 { get; } = s_byName["BF16"];
+    public static TensorDtype BFloat16 { get; } = _byName["BF16"];
 
     /// <summary>Signed 64-bit integer.</summary>
-    public static TensorDtype Int64 { get; } = s_byName["I64"];
+    public static TensorDtype Int64 { get; } = _byName["I64"];
 
     /// <summary>Signed 32-bit integer.</summary>
-    public static TensorDtype Int32 { get; } = s_byName["I32"];
+    public static TensorDtype Int32 { get; } = _byName["I32"];
 
     /// <summary>Unsigned byte.</summary>
-    public static TensorDtype UInt8 { get; } = s_byName["U8"];
+    public static TensorDtype UInt8 { get; } = _byName["U8"];
 
     /// <summary>All known types.</summary>
-    public static IReadOnlyList<TensorDtype> All { get; } = s_byName.Values;
+    public static IReadOnlyList<TensorDtype> All { get; } = _byName.Values;
 
     /// <summary>The type a header names, or null where the name is unknown.</summary>
-    public static TensorDtype? Find(string name) => s_byName.GetValueOrDefault(name);
+    public static TensorDtype? Find(string name) => _byName.GetValueOrDefault(name);
 
     /// <summary>Bytes a tensor of this shape takes, or null where that is no whole number or does not fit.</summary>
     public long? ByteCount(ReadOnlySpan<long> shape)

@@ -22,7 +22,7 @@ public sealed class OwnedTensors(IReadOnlyList<NamedTensor> tensors) : IDisposab
 /// <summary>Between libtorch's tensors and safetensors files.</summary>
 public static class TensorFiles
 {
-    private static readonly (ScalarType Torch, TensorDtype File)[] s_dtypes =
+    private static readonly (ScalarType Torch, TensorDtype File)[] _dtypes =
     [
         (ScalarType.Float32, TensorDtype.Float32), (ScalarType.Float64, TensorDtype.Float64),
         (ScalarType.Float16, TensorDtype.Float16), (ScalarType.BFloat16, TensorDtype.BFloat16),
@@ -37,9 +37,9 @@ public static class TensorFiles
     /// <exception cref="SoraException">It cannot be read, or its dtype has no counterpart in libtorch.</exception>
     public static Tensor Read(SafetensorsFile file, TensorEntry entry)
     {
-        var dtype = s_dtypes.FirstOrDefault(pair => pair.File == entry.Dtype);
+        var dtype = _dtypes.FirstOrDefault(pair => pair.File == entry.Dtype);
         if (dtype.File is null)
-            throw new SoraException($"Tensor '{entry.Name}' of {file.Path} is {entry.Dtype.Name}; only {string.Join(", ", s_dtypes.Select(pair => pair.File.Name))} can be used.", ExitCode.InvalidInput);
+            throw new SoraException($"Tensor '{entry.Name}' of {file.Path} is {entry.Dtype.Name}; only {string.Join(", ", _dtypes.Select(pair => pair.File.Name))} can be used.", ExitCode.InvalidInput);
         var tensor = empty([.. entry.Shape], dtype: dtype.Torch, device: CPU);
         try
         {
@@ -67,6 +67,6 @@ public static class TensorFiles
     }
 
     private static TensorDtype DtypeOf(NamedTensor tensor) =>
-        s_dtypes.FirstOrDefault(pair => pair.Torch == tensor.Value.dtype).File
+        _dtypes.FirstOrDefault(pair => pair.Torch == tensor.Value.dtype).File
         ?? throw new ArgumentException($"Tensor '{tensor.Name}' is {tensor.Value.dtype}, which checkpoints do not hold.", nameof(tensor));
 }

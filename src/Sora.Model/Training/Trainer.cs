@@ -38,6 +38,7 @@ public sealed class Trainer : IDisposable
         _device = device;
         _time = time ?? TimeProvider.System;
         TorchRuntime.Load();
+        HostAllocator.KeepFreedMemory();
         set_num_threads(job.ThreadsPerWorker);
         Determinism.Enable(device, job.Tf32);
 
@@ -63,6 +64,9 @@ public sealed class Trainer : IDisposable
 
     /// <summary>Trainable values.</summary>
     public long ParameterCount => Model.ParameterCount;
+
+    /// <summary>Elements of the flat gradient that an exchange sums: the trainable values and what aligns them.</summary>
+    public long GradientLength => _layout.Length;
 
     /// <summary>The fp32 weights by their names in files: views, valid as long as the trainer. The caller disposes them.</summary>
     public IReadOnlyList<NamedTensor> Weights => [.. _layout.Named(_weights.Master)];

@@ -51,7 +51,7 @@ public sealed record TellWorker(string Worker, FromCoordinator Message) : Coordi
 public sealed record Publish(RunEvent Event) : CoordinatorEffect;
 
 /// <summary>Make a decision durable. The shell does so before any other effect of the same turn.</summary>
-public sealed record Record(RunDecision Decision) : CoordinatorEffect;
+public sealed record RecordDecision(RunDecision Decision) : CoordinatorEffect;
 
 /// <summary>Draw the secret that authenticates the exchange connections of a generation.</summary>
 public sealed record DrawSecret(long Generation) : CoordinatorEffect;

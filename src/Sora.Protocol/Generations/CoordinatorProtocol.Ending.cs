@@ -30,7 +30,7 @@ public static partial class CoordinatorProtocol
         turn.Update(worker with { Stage = WorkerStage.Stopped });
         turn.State = turn.State with { LastStep = Math.Max(turn.State.LastStep, (long)stopped.Step) };
         if (stopped.Checkpoint.Length > 0)
-            turn.State = turn.State with { Checkpoint = new CheckpointMark((long)stopped.Step, stopped.Checkpoint) };
+            KeepCheckpoint(turn, (long)stopped.Step, stopped.Checkpoint, "");
         Conclude(turn);
     }
 
@@ -177,7 +177,7 @@ public static partial class CoordinatorProtocol
         foreach (var timer in Enum.GetValues<RunTimer>())
             turn.Do(new CancelTimer(timer));
         turn.State = turn.State with { Phase = RunPhase.Ended, Outcome = outcome };
-        turn.Do(new Record(new RunEnded(outcome)));
+        turn.Do(new RecordDecision(new RunEnded(outcome)));
         turn.Do(new Publish(outcome));
     }
 

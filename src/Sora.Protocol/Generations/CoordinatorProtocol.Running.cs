@@ -29,10 +29,18 @@ public static partial class CoordinatorProtocol
 
     private static void HearCheckpoint(Turn turn, CheckpointReport report)
     {
-        if (!Computing(turn.State) || !Concerns(turn.State, report.Run, report.Generation) || (long)report.Step <= turn.State.Checkpoint?.Step)
+        if (!Computing(turn.State) || !Concerns(turn.State, report.Run, report.Generation))
             return;
-        turn.State = turn.State with { Checkpoint = new CheckpointMark((long)report.Step, report.Path) };
-        turn.Do(new Record(new CheckpointTaken((long)report.Step, report.Path, report.WeightsSha256)));
-        turn.Do(new Publish(new CheckpointSaved((long)report.Step, report.Path, report.WeightsSha256, report.Seconds)));
+        if (KeepCheckpoint(turn, (long)report.Step, report.Path, report.WeightsSha256))
+            turn.Do(new Publish(new CheckpointSaved((long)report.Step, report.Path, report.WeightsSha256, report.Seconds)));
+    }
+
+    private static bool KeepCheckpoint(Turn turn, long step, string path, string weightsSha256)
+    {
+        if (step <= turn.State.Checkpoint?.Step)
+            return false;
+        turn.State = turn.State with { Checkpoint = new CheckpointMark(step, path) };
+        turn.Do(new RecordDecision(new CheckpointTaken(step, path, weightsSha256)));
+        return true;
     }
 }

@@ -15,7 +15,7 @@ public static partial class CoordinatorProtocol
         if (!resumable)
             return;
         turn.State = Accepted(turn.State, spec) with { Phase = RunPhase.Gathering };
-        turn.Do(new Record(new SubmissionAccepted(spec)));
+        turn.Do(new RecordDecision(new SubmissionAccepted(spec)));
         turn.Do(new Publish(new RunStarted(spec.Run, spec.Name, spec.FirstStep, spec.MaxSteps, spec.Workers, spec.Lanes, spec.Parameters, spec.TokensPerStep, spec.Device, spec.Dtype)));
         turn.Do(new SetTimer(RunTimer.Arrival));
     }
@@ -150,7 +150,7 @@ public static partial class CoordinatorProtocol
             .ToImmutableArray();
         var plan = new GenerationPlan(drawn.Generation, members, turn.Spec.FirstStep);
         turn.State = state with { Phase = RunPhase.AwaitingReady, Generation = plan, LastGeneration = plan.Number };
-        turn.Do(new Record(new GenerationDecided(plan, state.NumericsDiffer)));
+        turn.Do(new RecordDecision(new GenerationDecided(plan, state.NumericsDiffer)));
         turn.Do(new Publish(new GenerationFormed(plan.Number, [.. state.Workers.Keys], plan.FirstStep)));
 
         var message = new Generation { Run = turn.Spec.Run, Generation_ = (ulong)plan.Number, FirstStep = (ulong)plan.FirstStep, Secret = drawn.Secret };

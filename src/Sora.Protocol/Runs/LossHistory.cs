@@ -15,7 +15,7 @@ public sealed class LossHistory : IDisposable
     /// <summary>The file's name.</summary>
     public const string FileName = "metrics.jsonl";
 
-    private static readonly JsonSerializerOptions s_json = new()
+    private static readonly JsonSerializerOptions _json = new()
     {
         PropertyNamingPolicy = JsonNamingPolicy.SnakeCaseLower,
         NumberHandling = JsonNumberHandling.AllowNamedFloatingPointLiterals,
@@ -43,7 +43,7 @@ public sealed class LossHistory : IDisposable
             Directory.CreateDirectory(outputDir);
             if (File.Exists(path))
             {
-                var kept = ReadEvents(path).Where(happened => StepOf(happened) <= resumeStep).Select(happened => JsonSerializer.Serialize(happened, s_json));
+                var kept = ReadEvents(path).Where(happened => StepOf(happened) <= resumeStep).Select(happened => JsonSerializer.Serialize(happened, _json));
                 var temporary = path + ".partial";
                 File.WriteAllText(temporary, string.Concat(kept.Select(line => line + "\n")));
                 File.Move(temporary, path, overwrite: true);
@@ -87,7 +87,7 @@ public sealed class LossHistory : IDisposable
     {
         try
         {
-            _file.WriteLine(JsonSerializer.Serialize(happened, s_json));
+            _file.WriteLine(JsonSerializer.Serialize(happened, _json));
         }
         catch (IOException exception)
         {
@@ -108,7 +108,7 @@ public sealed class LossHistory : IDisposable
         {
             try
             {
-                if (JsonSerializer.Deserialize<RunEvent>(line, s_json) is { } happened)
+                if (JsonSerializer.Deserialize<RunEvent>(line, _json) is { } happened)
                     events.Add(happened);
             }
             catch (Exception exception) when (exception is JsonException or NotSupportedException)

@@ -22,6 +22,7 @@ internal sealed class MeshExchange : IGradientExchange, IFrameSink
     internal const int FrameLength = 128 * 1024;
 
     private readonly object _gate = new();
+    private readonly Lock _closing = new();
     private readonly ExchangeGroup _group;
     private readonly IReadOnlyList<PeerConnection> _peers;
     private readonly TimeSpan _timeout;
@@ -43,7 +44,7 @@ internal sealed class MeshExchange : IGradientExchange, IFrameSink
     private ExchangePhase _phase;
     private nint _result;
     private long _lastProgress;
-    private bool _closed;
+    private string? _closed;
 
     /// <summary>A subtree sum that takes part in every fold.</summary>
     /// <param name="Node">Which.</param>
@@ -142,12 +143,15 @@ internal sealed class MeshExchange : IGradientExchange, IFrameSink
     {
         lock (_gate)
         {
-            if (_closed)
-                return;
-            _closed = true;
+            _closed ??= reason;
+            Monitor.PulseAll(_gate);
         }
-        foreach (var peer in _peers)
-            peer.Leave(Header(ExchangePhase.Bye, 0, default, 0, 0), reason);
+        // Whoever comes second waits for the first to be done: both may rely on quiet memory afterwards.
+        lock (_closing)
+        {
+            foreach (var peer in _peers)
+                peer.Leave(Header(ExchangePhase.Bye, 0, default, 0, 0), reason);
+        }
     }
 
     /// <inheritdoc/>
@@ -167,8 +171,7 @@ internal sealed class MeshExchange : IGradientExchange, IFrameSink
         var payload = TotalsPayload.Write(totals, stopRequested);
         lock (_gate)
         {
-            if (_closed)
-                throw new ExchangeBrokenException($"The exchange of generation {_group.Identity.Generation} is closed.");
+            ThrowIfClosed();
             var slot = _slots[_sequence & 1];
             (_step, _phase, _result, _inProgress) = (step, phase, result, true);
             _lastProgress = _time.GetTimestamp();
@@ -249,6 +252,7 @@ internal sealed class MeshExchange : IGradientExchange, IFrameSink
     /// <summary>Waits, holding the lock, until something has moved; gives up when what is missing cannot come any more.</summary>
     private void WaitForPeers(CollectiveSlot slot)
     {
+        ThrowIfClosed();
         foreach (var peer in _peers)
         {
             if (_progress[peer.Rank].Gone is { } reason && Missing(slot, peer) is { } missing)
@@ -287,6 +291,7 @@ internal sealed class MeshExchange : IGradientExchange, IFrameSink
 
     private void Send(PeerConnection peer, in FrameHeader header, nint address, byte[]? payload = null)
     {
+        ThrowIfClosed();
         if (_progress[peer.Rank].CannotSend)
             return;
         _progress[peer.Rank].SendsPending++;
@@ -294,6 +299,12 @@ internal sealed class MeshExchange : IGradientExchange, IFrameSink
             peer.Send(header, address);
         else
             peer.Send(header, payload);
+    }
+
+    private void ThrowIfClosed()
+    {
+        if (_closed is not null)
+            throw new ExchangeBrokenException($"Step {_step}: this worker has left the exchange of generation {_group.Identity.Generation}: {_closed}");
     }
 
     private FrameHeader Header(ExchangePhase phase, int chunk, LaneRange node, long offset, int bytes) =>
@@ -342,7 +353,7 @@ internal sealed class MeshExchange : IGradientExchange, IFrameSink
     {
         lock (_gate)
         {
-            if (_closed || Judge(peer, header) is not { } slot)
+            if (_closed is not null || Judge(peer, header) is not { } slot)
                 return 0;
             var length = header.PayloadBytes / sizeof(float);
             var frame = header.PayloadBytes % sizeof(float) == 0 ? _layout.FrameAt(header.Chunk, header.Offset, length) : -1;
@@ -377,7 +388,7 @@ internal sealed class MeshExchange : IGradientExchange, IFrameSink
         var (totals, stopRequested) = TotalsPayload.Read(payload, _group.Members[peer.Rank].Lanes);
         lock (_gate)
         {
-            if (_closed || Judge(peer, header) is not { } slot)
+            if (_closed is not null || Judge(peer, header) is not { } slot)
                 return;
             if (header.Sequence == _sequence && _inProgress && (header.Step, header.Phase) != (_step, _phase))
                 throw new InvalidFrameException($"it is at step {header.Step} ({header.Phase}), this worker at step {_step} ({_phase})");

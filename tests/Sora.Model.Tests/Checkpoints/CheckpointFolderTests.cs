@@ -11,7 +11,7 @@ namespace Sora.Model.Tests.Checkpoints;
 
 public sealed class CheckpointFolderTests : IDisposable
 {
-    private static readonly TrainingJob s_job = new() { Model = TinyModels.Gpt2, ContextLength = TinyModels.Context, Tokenizer = new() { Type = TokenizerKind.Byte } };
+    private static readonly TrainingJob _job = new() { Model = TinyModels.Gpt2, ContextLength = TinyModels.Context, Tokenizer = new() { Type = TokenizerKind.Byte } };
 
     private readonly TemporaryFolder _output = new();
     private readonly LanguageModel _model = TinyModels.Random(TinyModels.Gpt2);
@@ -36,9 +36,9 @@ public sealed class CheckpointFolderTests : IDisposable
         Assert.Equal(7, opened.Manifest.Step);
         Assert.Equal(700, opened.Manifest.TokensSeen);
         Assert.Equal("c0ffee", opened.Manifest.CorpusSha256);
-        Assert.Equal(JobHash.Of(s_job), opened.Manifest.JobSha256);
-        Assert.Equal(JobJson.Write(s_job), JobJson.Write(opened.Job));
-        Assert.Equal(new ModelDescription(s_job.Model, 257, TinyModels.Context, 256), opened.Model);
+        Assert.Equal(JobHash.Of(_job), opened.Manifest.JobSha256);
+        Assert.Equal(JobJson.Write(_job), JobJson.Write(opened.Job));
+        Assert.Equal(new ModelDescription(_job.Model, 257, TinyModels.Context, 256), opened.Model);
         Assert.Equal("byte", opened.ReadTokenizer().Kind);
         using var weights = opened.ReadWeights();
         using var again = TinyModels.Load(opened.Model, weights.Tensors);
@@ -197,18 +197,18 @@ public sealed class CheckpointFolderTests : IDisposable
     public void CheckMatches_SameJob_HasNoWarning()
     {
         var opened = CheckpointFolder.Open(CheckpointFolder.Save(Contents(1), 0).Path);
-        Assert.Empty(opened.CheckMatches(s_job with { OutputDir = "elsewhere", Workers = 3 }, 257, "c0ffee"));
-        Assert.Contains("learning_rate was 0.001", Assert.Single(opened.CheckMatches(s_job with { LearningRate = 0.5 }, 257, "c0ffee")));
+        Assert.Empty(opened.CheckMatches(_job with { OutputDir = "elsewhere", Workers = 3 }, 257, "c0ffee"));
+        Assert.Contains("learning_rate was 0.001", Assert.Single(opened.CheckMatches(_job with { LearningRate = 0.5 }, 257, "c0ffee")));
     }
 
     [Fact]
     public void CheckMatches_OtherShapeVocabularyOrCorpus_NamesTheDifference()
     {
         var opened = CheckpointFolder.Open(CheckpointFolder.Save(Contents(1), 0).Path);
-        Assert.Contains("model.hidden_size is 16 in the checkpoint and 32 in the job", Mismatch(s_job with { Model = s_job.Model with { HiddenSize = 32 } }, 257, "c0ffee"));
-        Assert.Contains("257 entries in the checkpoint and 300", Mismatch(s_job, 300, "c0ffee"));
-        Assert.Contains("the corpus is c0ffee in the checkpoint and decaf", Mismatch(s_job, 257, "decaf"));
-        Assert.Contains("model.max_position_embeddings is 16", Mismatch(s_job with { ContextLength = 8 }, 257, "c0ffee"));
+        Assert.Contains("model.hidden_size is 16 in the checkpoint and 32 in the job", Mismatch(_job with { Model = _job.Model with { HiddenSize = 32 } }, 257, "c0ffee"));
+        Assert.Contains("257 entries in the checkpoint and 300", Mismatch(_job, 300, "c0ffee"));
+        Assert.Contains("the corpus is c0ffee in the checkpoint and decaf", Mismatch(_job, 257, "decaf"));
+        Assert.Contains("model.max_position_embeddings is 16", Mismatch(_job with { ContextLength = 8 }, 257, "c0ffee"));
 
         string Mismatch(TrainingJob job, int vocabSize, string corpus) =>
             Assert.Throws<CheckpointMismatchException>(() => opened.CheckMatches(job, vocabSize, corpus)).Message;
@@ -229,7 +229,7 @@ public sealed class CheckpointFolderTests : IDisposable
         OutputDir = _output.Path,
         Step = step,
         TokensSeen = step * 100,
-        Job = s_job,
+        Job = _job,
         CorpusSha256 = "c0ffee",
         Tokenizer = new ByteTokenizer(),
         Canary = "canary",

@@ -10,7 +10,7 @@ namespace Sora.Model.Tests.Checkpoints;
 
 public class HubFormatTests
 {
-    private static readonly long[] s_tokens = [3, 1, 4, 1, 5, 9, 2, 6];
+    private static readonly long[] _tokens = [3, 1, 4, 1, 5, 9, 2, 6];
 
     [Theory, MemberData(nameof(TinyModels.Names), MemberType = typeof(TinyModels))]
     public void ExportedAndImported_GivesTheSameLogits(string name)
@@ -27,7 +27,7 @@ public class HubFormatTests
         using var file = SafetensorsFile.Open(folder[HubWeights.FileName]);
         using var imported = HubWeights.Import(read, file);
         using var again = TinyModels.Load(read, imported.Tensors);
-        Assert.Equal(TinyModels.Logits(original, s_tokens), TinyModels.Logits(again, s_tokens));
+        Assert.Equal(TinyModels.Logits(original, _tokens), TinyModels.Logits(again, _tokens));
     }
 
     [Fact]

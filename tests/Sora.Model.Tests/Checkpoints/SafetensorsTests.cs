@@ -11,7 +11,7 @@ public class SafetensorsTests
 {
     private sealed record Sample(string Name, TensorDtype Dtype, long[] Shape, byte[] Bytes);
 
-    private static readonly Gen<Sample> s_sample =
+    private static readonly Gen<Sample> _sample =
         from name in Gen.String[Gen.Char.AlphaNumeric, 1, 12]
         from suffix in Gen.OneOfConst("", ".weight", "/ä", "\"quoted\"", "\\", "層")
         from dtype in Gen.OneOfConst([.. TensorDtype.All.Where(dtype => dtype.Bits % 8 == 0)])
@@ -24,7 +24,7 @@ public class SafetensorsTests
     public void Write_AnyTensors_ReadsBackTheSame()
     {
         using var folder = new TemporaryFolder();
-        s_sample.Array[0, 8].Select(samples => samples.DistinctBy(sample => sample.Name).ToArray()).Sample(samples =>
+        _sample.Array[0, 8].Select(samples => samples.DistinctBy(sample => sample.Name).ToArray()).Sample(samples =>
         {
             using var tensors = new MemoryTensors();
             foreach (var sample in samples)

@@ -1,5 +1,6 @@
 using System.Net;
 using Microsoft.Extensions.Logging.Abstractions;
+using Sora.Protocol.Exchange;
 using Sora.Protocol.Generations;
 using Sora.Protocol.Wire;
 using Sora.Worker.Exchange;

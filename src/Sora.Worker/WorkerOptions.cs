@@ -1,0 +1,38 @@
+using Microsoft.Extensions.Logging;
+using Microsoft.Extensions.Logging.Abstractions;
+
+namespace Sora.Worker;
+
+/// <summary>What a worker process is started with.</summary>
+public sealed record WorkerOptions
+{
+    /// <summary>Where the coordinator listens: <c>http://host:port</c> on loopback or a trusted network, <c>https://</c> elsewhere.</summary>
+    public required Uri Coordinator { get; init; }
+
+    /// <summary>What the coordinator wants to see before it talks.</summary>
+    public required string Token { get; init; }
+
+    /// <summary>This worker's name, unique among the workers of a coordinator; empty: made from host and process.</summary>
+    public string Name { get; init; } = "";
+
+    /// <summary>libtorch threads instead of the job's <c>threads_per_worker</c>: to see what other numerics do.</summary>
+    public int? ThreadsOverride { get; init; }
+
+    /// <summary>Address peers on other hosts dial; empty: the one from which the coordinator is reached.</summary>
+    public string BindAddress { get; init; } = "";
+
+    /// <summary>Folder for pieces of a corpus that is not on this machine; empty: in the user's cache folder.</summary>
+    public string CacheDir { get; init; } = "";
+
+    /// <summary>End when standard input ends: whoever started this worker holds it open and is gone then.</summary>
+    public bool EndWithStandardInput { get; init; }
+
+    /// <summary>How long to look for the coordinator at the start.</summary>
+    public TimeSpan ConnectTimeout { get; init; } = TimeSpan.FromSeconds(30);
+
+    /// <summary>Where logs go.</summary>
+    public ILoggerFactory LoggerFactory { get; init; } = NullLoggerFactory.Instance;
+
+    /// <summary>Clock.</summary>
+    public TimeProvider Time { get; init; } = TimeProvider.System;
+}

@@ -1,0 +1,95 @@
+using System.Runtime.Serialization;
+using Akka.Actor;
+using Akka.Serialization;
+using Sora.Coordinator.Runs;
+using Sora.Coordinator.Serialization;
+using Sora.Protocol.Api;
+using Sora.Protocol.Generations;
+using Sora.Protocol.Jobs;
+using Sora.Protocol.Runs;
+
+namespace Sora.Coordinator.Tests.Serialization;
+
+public sealed class CoordinatorSerializerTests : IAsyncDisposable
+{
+    private static readonly RunSpec Spec = new()
+    {
+        Run = "run-1",
+        Name = "name",
+        JobJson = "{\"lanes\":4}",
+        CorpusHash = "c0",
+        CorpusDir = "/corpus",
+        OutputDir = "/output",
+        ResumeFrom = "/output/checkpoint-5",
+        FirstStep = 5,
+        MaxSteps = 10,
+        Workers = 2,
+        Lanes = 4,
+        Numerics = NumericsPolicy.Warn,
+        ExpectedCanary = "ca",
+        ExpectedFingerprint = "libtorch 2.10, cpu avx2, 1 thread",
+        Parameters = 123_456_789_012,
+        TokensPerStep = 8192,
+        Device = "cpu",
+        Dtype = "fp32",
+    };
+
+    private static readonly Dictionary<string, RunDecision> Decisions = new()
+    {
+        ["submitted:v1"] = new SubmissionAccepted(Spec),
+        ["generation-formed:v1"] = new GenerationDecided(new GenerationPlan(3, [new("w1", new LaneRange(0, 2)), new("w2", new LaneRange(2, 2))], 5), NumericsDiffer: true),
+        ["checkpoint-taken:v1"] = new CheckpointTaken(7, "/output/checkpoint-7", "ab"),
+        ["finished:v1"] = new RunEnded(new RunFinished(10, 1.5, null, "ab", "/output")),
+        ["stopped:v1"] = new RunEnded(new RunStopped(8, null, "Ctrl-C")),
+        ["failed:v1"] = new RunEnded(new RunFailed(9, "out of memory", "w2", "/output/checkpoint-7", 1)),
+    };
+
+    private readonly ActorSystem _system = ActorSystem.Create("serialization", "akka { loglevel = OFF, stdout-loglevel = OFF }");
+
+    public static TheoryData<string> Manifests => [.. Decisions.Keys];
+
+    private CoordinatorSerializer Serializer => new((ExtendedActorSystem)_system);
+
+    // A journal written by an earlier release must stay readable: never change a line of the golden file, only add.
+    [Theory]
+    [MemberData(nameof(Manifests))]
+    public void Journal_events_are_the_bytes_of_the_golden_file(string manifest)
+    {
+        var golden = File.ReadLines(Path.Combine(AppContext.BaseDirectory, "Serialization", "journal.golden"))
+            .Select(line => line.Split(' '))
+            .ToDictionary(parts => parts[0], parts => Convert.FromHexString(parts[1]));
+
+        Assert.Equal(manifest, Serializer.Manifest(Decisions[manifest]));
+        Assert.Equal(Convert.ToHexString(golden[manifest]), Convert.ToHexString(Serializer.ToBinary(Decisions[manifest])));
+        Assert.Equal(Decisions[manifest], Serializer.FromBinary(golden[manifest], manifest));
+    }
+
+    [Fact]
+    public void Messages_between_coordinators_come_back_as_they_were()
+    {
+        object[] messages =
+        [
+            new SubmitRun(Spec),
+            new OfferWorker("run-1", new Hello { Worker = "w1", ProcessId = 7 }),
+            new ForwardFromWorker("run-1", "w1", new FromWorker { Heartbeat = new Heartbeat { Step = 3 } }),
+            new ReportLostWorker("run-1", "w1", "gone"),
+            new StopRun("run-1", "Ctrl-C"),
+            new QueryRun("run-1"),
+            new RunStatus("run-1", RunPhase.Ended, 2, 7, "/output/checkpoint-7"),
+            new RunStatus("run-1", RunPhase.Idle, 0, null, null),
+            new DeliverToWorker(new FromCoordinator { Goodbye = new Goodbye { Reason = "over" } }),
+        ];
+
+        Assert.All(messages, message => Assert.Equal(message, Serializer.FromBinary(Serializer.ToBinary(message), Serializer.Manifest(message))));
+    }
+
+    [Fact]
+    public void An_unknown_manifest_is_refused_by_name()
+    {
+        var error = Assert.Throws<SerializationException>(() => Serializer.FromBinary([0x90], "finished:v9"));
+
+        Assert.Contains("finished:v9", error.Message);
+    }
+
+    public async ValueTask DisposeAsync() => await _system.Terminate();
+}
