@@ -35,7 +35,7 @@ public static class CorpusCache
         DiskErrors.Explain(root, () => Directory.CreateDirectory(Path.GetDirectoryName(folder)!));
 
         using var claim = await ClaimAsync(folder + ".lock", progress, time ?? TimeProvider.System, cancellationToken);
-        if (PreparedCorpus.IsAt(folder)) return PreparedCorpus.Open(folder);
+        if (OpenOrDiscard(folder, progress) is { } prepared) return prepared;
         // Whoever was killed in the middle left this behind; the claim says that nobody is at it now.
         foreach (var abandoned in Directory.EnumerateDirectories(Path.GetDirectoryName(folder)!, Path.GetFileName(folder) + ".preparing-*"))
             Directory.Delete(abandoned, recursive: true);
@@ -50,6 +50,21 @@ public static class CorpusCache
         return Environment.GetEnvironmentVariable("XDG_CACHE_HOME") is { Length: > 0 } cache
             ? Path.Combine(cache, "sora")
             : Path.Combine(Environment.GetFolderPath(Environment.SpecialFolder.UserProfile), ".cache", "sora");
+    }
+
+    private static PreparedCorpus? OpenOrDiscard(string folder, IProgress<PrepareProgress>? progress)
+    {
+        if (!PreparedCorpus.IsAt(folder)) return null;
+        try
+        {
+            return PreparedCorpus.Open(folder);
+        }
+        catch (SoraException e)
+        {
+            progress?.Report(new(PreparePhase.Finding, Message: e.Message));
+            DiskErrors.Explain(folder, () => Directory.Delete(folder, recursive: true));
+            return null;
+        }
     }
 
     private static string Key(IReadOnlyList<CorpusInput> inputs, DataSettings data, TokenizerSettings tokenizer)
