@@ -10,11 +10,14 @@ namespace Sora.Model.Native;
 /// <param name="TorchSharpLibrary">File of TorchSharp's native library that was loaded: the shipped one or the mended copy.</param>
 /// <param name="CpuCapability">Widest vector instructions libtorch uses (DEFAULT, AVX2, AVX512, ...); "unknown" where it does not say.</param>
 /// <param name="Threads">Threads libtorch computes with.</param>
-/// <param name="FastOperators">Whether operators TorchSharp lacks can be reached; without them slower equivalents are used.</param>
-/// <param name="CudaDevices">GPUs, in order, with their memory.</param>
+/// <param name="HasFusedOperators">Whether operators TorchSharp lacks can be reached; without them slower equivalents are used.</param>
+/// <param name="Gpus">CUDA devices, in order, with their names and memory.</param>
 public sealed record TorchInfo(
-    string Version, string Folder, string TorchSharpLibrary, string CpuCapability, int Threads, bool FastOperators, IReadOnlyList<string> CudaDevices)
+    string Version, string Folder, string TorchSharpLibrary, string CpuCapability, int Threads, bool HasFusedOperators, IReadOnlyList<string> Gpus)
 {
+    /// <summary>How many CUDA devices libtorch sees.</summary>
+    public int CudaDevices => Gpus.Count;
+
     /// <summary>Loads libtorch and asks it.</summary>
     /// <exception cref="Sora.Protocol.Jobs.SoraException">It cannot be loaded; the message says why and what to do.</exception>
     public static TorchInfo Read()
@@ -23,7 +26,7 @@ public sealed record TorchInfo(
         var loaded = TorchRuntime.Loaded;
         return new TorchInfo(
             TorchRuntime.VersionText(loaded.Abi), loaded.Folder, loaded.TorchSharpLibrary, Capability(loaded.Cpu), get_num_threads(),
-            Dispatcher.Available, cuda.is_available() ? Gpus(cuda.device_count()) : []);
+            Dispatcher.Available, cuda.is_available() ? Describe(cuda.device_count()) : []);
     }
 
     // at::get_cpu_capability() returns a std::string: on x86-64 Linux through a hidden first argument, laid out as address, length, buffer.
@@ -38,7 +41,7 @@ public sealed record TorchInfo(
     }
 
     // TorchSharp tells only how many there are; names and memory come from the driver.
-    private static unsafe string[] Gpus(int count)
+    private static unsafe string[] Describe(int count)
     {
         var numbered = Enumerable.Range(0, count).Select(i => $"cuda:{i}").ToArray();
         if (!NativeLibrary.TryLoad(OperatingSystem.IsWindows() ? "nvcuda.dll" : "libcuda.so.1", out var driver)
