@@ -30,9 +30,9 @@ public sealed class CorpusPreparer
         DataSettings data, TokenizerSettings tokenizer, string folder, IProgress<PrepareProgress>? progress = null, CancellationToken cancellationToken = default)
     {
         CheckIsFree(folder);
-        using var http = new HttpClient();
         progress?.Report(new(PreparePhase.Finding));
-        var inputs = await InputList.FindAsync(data, new Downloads(http, CorpusCache.Root(data)), progress, cancellationToken);
+        using var downloads = new Downloads(CorpusCache.Root(data));
+        var inputs = await InputList.FindAsync(data, downloads, progress, cancellationToken);
         return await PrepareAsync(data, tokenizer, inputs, folder, progress, cancellationToken);
     }
 
