@@ -23,9 +23,6 @@ namespace Sora.Coordinator;
 /// </summary>
 public sealed class CoordinatorHost : IAsyncDisposable
 {
-    /// <summary>Version of the worker protocol; a worker that says another one is refused.</summary>
-    public const uint ProtocolVersion = 1;
-
     private static readonly TimeSpan AskLimit = TimeSpan.FromSeconds(30);
 
     private readonly WebApplication _web;
@@ -50,6 +47,8 @@ public sealed class CoordinatorHost : IAsyncDisposable
 
     /// <summary>What workers must show.</summary>
     public string Token { get; }
+
+    internal Task<(ActorSystem System, IActorRef Pool)> Actors => _actors;
 
     /// <summary>
     /// Starts a coordinator. Returns as soon as workers can dial; the actors come up meanwhile, so that worker processes
@@ -162,7 +161,7 @@ public sealed class CoordinatorHost : IAsyncDisposable
 
     private static void UseOnly(IServiceCollection services, ILoggerFactory loggers)
     {
-        services.Replace(ServiceDescriptor.Singleton(loggers));
+        services.Replace(ServiceDescriptor.Singleton<ILoggerFactory>(new FrameworkLoggers(loggers)));
         services.Replace(ServiceDescriptor.Singleton<IHostLifetime>(new NoConsoleLifetime()));
         services.Configure<HostOptions>(host => host.ShutdownTimeout = TimeSpan.FromSeconds(1.5));
     }

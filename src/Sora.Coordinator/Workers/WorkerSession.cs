@@ -3,6 +3,7 @@ using Akka.Actor;
 using Microsoft.Extensions.Logging;
 using Sora.Coordinator.Runs;
 using Sora.Protocol.Api;
+using Sora.Protocol.Generations;
 using Sora.Protocol.Jobs;
 
 namespace Sora.Coordinator.Workers;
@@ -54,6 +55,8 @@ internal sealed partial class WorkerSession : ReceiveActor, IWithTimers
         Receive<FromWorker>(Hear);
         Receive<Enlisted>(enlisted => _run = enlisted.Run);
         Receive<DeliverToWorker>(deliver => Deliver(deliver.Message));
+        Receive<Released>(released => released.Run == _run, _ => Deliver(new FromCoordinator { Goodbye = new Goodbye { Reason = "the run is over" } }));
+        Receive<Released>(_ => { });
         Receive<TurnAway>(away => Refuse(away.Reason, away.ExitCode));
         Receive<StreamClosed>(closed => Lose(closed.Reason));
         Receive<Silence>(_ => Lose($"nothing was heard from it for {_silenceLimit.TotalSeconds:0.#} s."));
@@ -61,9 +64,9 @@ internal sealed partial class WorkerSession : ReceiveActor, IWithTimers
 
     private void Greet(Hello hello)
     {
-        if (hello.ProtocolVersion != CoordinatorHost.ProtocolVersion)
+        if (hello.ProtocolVersion != WorkerProtocol.Version)
         {
-            Refuse($"Worker {hello.Worker} speaks protocol version {hello.ProtocolVersion}, this coordinator {CoordinatorHost.ProtocolVersion}. Run the same release of sora on both.", ExitCode.Usage);
+            Refuse($"Worker {hello.Worker} speaks protocol version {hello.ProtocolVersion}, this coordinator {WorkerProtocol.Version}. Run the same release of sora on both.", ExitCode.Usage);
             return;
         }
         if (hello.Worker.Length == 0)

@@ -38,6 +38,7 @@ public sealed class Trainer : IDisposable
         _device = device;
         _time = time ?? TimeProvider.System;
         TorchRuntime.Load();
+        HostAllocator.KeepFreedMemory();
         set_num_threads(job.ThreadsPerWorker);
         Determinism.Enable(device, job.Tf32);
 
