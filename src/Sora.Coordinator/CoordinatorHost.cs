@@ -39,10 +39,10 @@ public sealed class CoordinatorHost : IAsyncDisposable
         _directory = directory;
         _options = options;
         Token = token;
-        Address = web.Urls.Single();
+        Address = Dialable(new Uri(web.Urls.Single()));
     }
 
-    /// <summary>Where workers dial.</summary>
+    /// <summary>Where workers on this machine dial.</summary>
     public string Address { get; }
 
     /// <summary>What workers must show.</summary>
@@ -164,6 +164,17 @@ public sealed class CoordinatorHost : IAsyncDisposable
         services.Replace(ServiceDescriptor.Singleton<ILoggerFactory>(new FrameworkLoggers(loggers)));
         services.Replace(ServiceDescriptor.Singleton<IHostLifetime>(new NoConsoleLifetime()));
         services.Configure<HostOptions>(host => host.ShutdownTimeout = TimeSpan.FromSeconds(1.5));
+    }
+
+    // "All addresses" can be listened on but, on some systems, not dialled.
+    private static string Dialable(Uri listening)
+    {
+        var address = IPAddress.Parse(listening.DnsSafeHost);
+        if (address.Equals(IPAddress.Any))
+            address = IPAddress.Loopback;
+        else if (address.Equals(IPAddress.IPv6Any))
+            address = IPAddress.IPv6Loopback;
+        return $"http://{new IPEndPoint(address, listening.Port)}";
     }
 
     private static IPEndPoint ParseListenUrl(string url)

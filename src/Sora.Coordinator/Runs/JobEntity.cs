@@ -118,6 +118,7 @@ internal sealed partial class JobEntity : ReceivePersistentActor, IWithTimers
     {
         _sessions[offer.Hello.Worker] = session;
         Context.Watch(session);
+        Timers.Cancel(offer.Hello.Worker);
         Turn(new WorkerArrived(offer.Hello));
     }
 

@@ -91,7 +91,7 @@ public static class CheckpointCatalog
         {
             if (surplus <= 0)
                 return;
-            if (checkpoint.Step != justWritten && CheckpointFolder.TryDelete(checkpoint.Path))
+            if (checkpoint.Step != justWritten && PartialFolder.TryDelete(checkpoint.Path))
                 surplus--;
         }
     }

@@ -19,11 +19,13 @@ internal static class TokenSampler
         var best = 0;
         for (var id = 0; id < logits.Length; id++)
         {
-            if (float.IsNaN(logits[id]) || float.IsPositiveInfinity(logits[id]))
-                throw new SoraException("The model's output is not a finite number: its weights have diverged. Use an earlier checkpoint.", ExitCode.Diverged);
-            if (logits[id] > logits[best])
+            if (logits[id] > logits[best] || float.IsNaN(logits[id]))
                 best = id;
+            if (float.IsNaN(logits[best]))
+                break;
         }
+        if (!float.IsFinite(logits[best]))
+            throw new SoraException("The model's output is not a finite number: its weights have diverged. Use an earlier checkpoint.", ExitCode.Diverged);
         if (options.Temperature == 0)
             return best;
 
