@@ -2,6 +2,7 @@ using System.Text.Encodings.Web;
 using System.Text.Json;
 using System.Text.Json.Serialization;
 using System.Text.Json.Serialization.Metadata;
+using Sora.Cli.Train;
 using Sora.Protocol.Runs;
 
 namespace Sora.Cli.Display;
@@ -25,6 +26,7 @@ internal static class RunJson
         [typeof(RunFinished)] = "finished",
         [typeof(RunStopped)] = "stopped",
         [typeof(RunFailed)] = "failed",
+        [typeof(RunPlan)] = "plan",
         [typeof(DataProgress)] = "data_progress",
         [typeof(DataReady)] = "data",
         [typeof(TextSampled)] = "sample",
@@ -41,19 +43,6 @@ internal static class RunJson
 
     /// <summary>One event as one line, without the line end.</summary>
     public static string Write(RunEvent happened) => JsonSerializer.Serialize(happened, Options);
-
-    /// <summary>Reads a line back; null when it is not an event of this version.</summary>
-    public static RunEvent? Read(string line)
-    {
-        try
-        {
-            return JsonSerializer.Deserialize<RunEvent>(line, Options);
-        }
-        catch (Exception e) when (e is JsonException or NotSupportedException)
-        {
-            return null;
-        }
-    }
 
     private static void NameEvents(JsonTypeInfo type)
     {

@@ -1,6 +1,14 @@
 using System.CommandLine;
 using System.CommandLine.Help;
+using Sora.Cli.Checkpoints;
 using Sora.Cli.Config;
+using Sora.Cli.Data;
+using Sora.Cli.Doctor;
+using Sora.Cli.Evaluate;
+using Sora.Cli.Generate;
+using Sora.Cli.Tokenizers;
+using Sora.Cli.Train;
+using Sora.Cli.Worker;
 
 namespace Sora.Cli.Shell;
 
@@ -12,6 +20,8 @@ internal sealed class RootVerb : RootCommand, IHasExamples
     /// <inheritdoc/>
     public IReadOnlyList<string> Examples { get; } =
     [
+        "sora train examples/quickstart.yaml               # everything: data, workers, checkpoints, samples",
+        "sora generate runs/quickstart -p 'Gets or sets '  # continue a prompt with the newest checkpoint",
         "sora config keys                                  # every key a job file can have",
         "sora config show examples/quickstart.yaml         # what a job file means, defaults filled in",
     ];
@@ -21,7 +31,15 @@ internal sealed class RootVerb : RootCommand, IHasExamples
     {
         var root = new RootVerb
         {
+            TrainVerb.Create(),
+            GenerateVerb.Create(),
+            EvaluateVerb.Create(),
+            DataVerb.Create(),
+            TokenizerVerb.Create(),
+            CheckpointVerb.Create(),
+            WorkerVerb.Create(),
             ConfigVerb.Create(),
+            DoctorVerb.Create(),
             CompletionVerb.Create(),
         };
         var help = root.Options.OfType<HelpOption>().Single();

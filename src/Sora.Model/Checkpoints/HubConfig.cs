@@ -1,3 +1,4 @@
+using System.Globalization;
 using System.Text.Encodings.Web;
 using System.Text.Json;
 using System.Text.Json.Nodes;
@@ -37,12 +38,12 @@ public static class HubConfig
                 ["num_key_value_heads"] = settings.NumKeyValueHeads ?? settings.NumAttentionHeads,
                 ["hidden_act"] = "silu",
                 ["max_position_embeddings"] = model.MaxPositions,
-                ["rms_norm_eps"] = settings.NormEps,
-                ["rope_theta"] = settings.RopeTheta,
+                ["rms_norm_eps"] = Real(settings.NormEps),
+                ["rope_theta"] = Real(settings.RopeTheta),
                 ["rope_scaling"] = null,
                 ["attention_bias"] = false,
                 ["mlp_bias"] = false,
-                ["attention_dropout"] = settings.Dropout,
+                ["attention_dropout"] = Real(settings.Dropout),
             },
             HubArchitecture.Gpt2 => new JsonObject
             {
@@ -55,10 +56,10 @@ public static class HubConfig
                 ["n_positions"] = model.MaxPositions,
                 ["n_ctx"] = model.MaxPositions,
                 ["activation_function"] = "gelu_new",
-                ["layer_norm_epsilon"] = settings.NormEps,
-                ["embd_pdrop"] = settings.Dropout,
-                ["attn_pdrop"] = settings.Dropout,
-                ["resid_pdrop"] = settings.Dropout,
+                ["layer_norm_epsilon"] = Real(settings.NormEps),
+                ["embd_pdrop"] = Real(settings.Dropout),
+                ["attn_pdrop"] = Real(settings.Dropout),
+                ["resid_pdrop"] = Real(settings.Dropout),
                 ["scale_attn_weights"] = true,
             },
             var own => new JsonObject
@@ -69,7 +70,7 @@ public static class HubConfig
         };
         config["vocab_size"] = model.VocabSize;
         config["tie_word_embeddings"] = model.TiedHead;
-        config["initializer_range"] = settings.InitializerRange;
+        config["initializer_range"] = Real(settings.InitializerRange);
         config["bos_token_id"] = model.EndOfText;
         config["eos_token_id"] = model.EndOfText;
         config["torch_dtype"] = "float32";
@@ -79,6 +80,13 @@ public static class HubConfig
             ["model"] = JsonNode.Parse(JobJson.Write(new TrainingJob { Model = settings }))!["model"]!.DeepClone(),
         };
         return JsonSerializer.SerializeToUtf8Bytes(config, _json);
+    }
+
+    // With a point even where the value is whole: Python readers that check types take 0 for an integer.
+    private static JsonNode Real(double value)
+    {
+        var text = value.ToString("R", CultureInfo.InvariantCulture);
+        return JsonNode.Parse(text.Contains('.') || text.Contains('E') ? text : text + ".0")!;
     }
 
     /// <summary>Reads <c>config.json</c> of a folder.</summary>

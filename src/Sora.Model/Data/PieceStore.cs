@@ -1,8 +1,6 @@
 using System.Collections.Concurrent;
-using System.Security.Cryptography;
 using System.Threading.Channels;
 using Sora.Protocol.Blocks;
-using Sora.Protocol.Jobs;
 
 namespace Sora.Model.Data;
 
@@ -40,9 +38,12 @@ internal sealed class PieceStore : IDisposable
     public void Read(string piece, int offset, Span<byte> bytes)
     {
         if (_cache.TryRead(piece, offset, bytes)) return;
+        var coming = _underWay.GetValueOrDefault(piece)?.Task;
+        if (coming is null && _cache.TryRead(piece, offset, bytes)) return; // it arrived between the two looks
+
         var started = _time.GetTimestamp();
         // The training thread has nothing else to do, and it must not leave its thread, which owns the tensors.
-        var content = Task.Run(() => WaitForAsync(piece)).GetAwaiter().GetResult();
+        var content = Task.Run(() => WaitForAsync(piece, coming)).GetAwaiter().GetResult();
         Interlocked.Add(ref _waitTicks, _time.GetElapsedTime(started).Ticks);
         content.Span.Slice(offset, bytes.Length).CopyTo(bytes);
     }
@@ -55,13 +56,13 @@ internal sealed class PieceStore : IDisposable
         _stop.Dispose();
     }
 
-    private async Task<ReadOnlyMemory<byte>> WaitForAsync(string piece)
+    private async Task<ReadOnlyMemory<byte>> WaitForAsync(string piece, Task<ReadOnlyMemory<byte>>? coming)
     {
-        if (_underWay.TryGetValue(piece, out var coming))
+        if (coming is not null)
         {
             // Whatever went wrong in the background is tried again here, where the error has somebody to reach.
-            await Task.WhenAny(coming.Task);
-            if (coming.Task.IsCompletedSuccessfully) return await coming.Task;
+            await Task.WhenAny(coming);
+            if (coming.IsCompletedSuccessfully) return await coming;
         }
         var arrived = ReadOnlyMemory<byte>.Empty;
         await FetchAsync([piece], (_, content) => arrived = content);
@@ -101,23 +102,10 @@ internal sealed class PieceStore : IDisposable
         }
     }
 
-    /// <summary>Fetches pieces into the cache; what arrives damaged or not at all is asked for once more.</summary>
-    private async Task FetchAsync(IReadOnlyList<string> pieces, Action<string, ReadOnlyMemory<byte>> arrived)
-    {
-        var missing = new HashSet<string>(pieces);
-        for (var attempt = 0; attempt < 2 && missing.Count > 0; attempt++)
+    private Task FetchAsync(IReadOnlyList<string> pieces, Action<string, ReadOnlyMemory<byte>> arrived) =>
+        VerifiedPieces.FetchAsync(_fetcher, pieces, (piece, content) =>
         {
-            await foreach (var (piece, content) in _fetcher.FetchAsync([.. missing], _stop.Token))
-            {
-                if (!missing.Contains(piece) || Convert.ToHexStringLower(SHA256.HashData(content.Span)) != piece) continue;
-                missing.Remove(piece);
-                _cache.Add(piece, content.Span);
-                arrived(piece, content);
-            }
-        }
-        if (missing.Count > 0)
-            throw new SoraException(
-                $"Piece {missing.First()} of the corpus did not arrive whole from the coordinator, twice. " +
-                "Check the corpus folder there with 'sora data show --verify FOLDER'.", ExitCode.InvalidInput);
-    }
+            _cache.Add(piece, content.Span);
+            arrived(piece, content);
+        }, _stop.Token);
 }

@@ -27,10 +27,13 @@ internal static class StagedBackward
         inputs[0] = input;
         for (var stage = 0; stage < last; stage++)
         {
-            using var mode = set_grad_enabled(!recompute);
             var output = Forward(stage);
-            outputs[stage] = recompute ? null : output;
             inputs[stage + 1] = output.detach().requires_grad_(true);
+            // Recorded and dropped rather than not recorded: without a graph to build, libtorch may choose other kernels.
+            if (recompute)
+                output.Dispose();
+            else
+                outputs[stage] = output;
         }
 
         var loss = Loss(Forward(last), target);
@@ -42,7 +45,7 @@ internal static class StagedBackward
             outputs[stage]?.Dispose();
             inputs[stage + 1].Dispose();
         }
-        return loss.item<float>();
+        return loss.to_type(ScalarType.Float64).item<double>();
 
         Tensor Forward(int stage)
         {

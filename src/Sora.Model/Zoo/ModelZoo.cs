@@ -7,7 +7,7 @@ namespace Sora.Model.Zoo;
 /// <summary>Makes the networks a job can name.</summary>
 public static class ModelZoo
 {
-    /// <summary>Makes a network; its weights are zero until <see cref="LanguageModel.Initialize"/> or <see cref="LanguageModel.LoadWeights"/>.</summary>
+    /// <summary>Makes a network; its weights mean nothing until <see cref="LanguageModel.Initialize"/> or <see cref="LanguageModel.LoadWeights"/>.</summary>
     /// <param name="settings">The job's <c>model</c>.</param>
     /// <param name="vocabSize">Entries of the tokenizer's vocabulary.</param>
     /// <param name="contextLength">The job's <c>context_length</c>.</param>

@@ -111,10 +111,7 @@ public static partial class JobValidation
 
     private static void CheckLstm(Checker check, ModelSettings model)
     {
-        if (model.EmbeddingSize is not { } width) return;
-        check.AtLeast("model.embedding_size", width, 1);
-        check.That("model.embedding_size", !model.TieWordEmbeddings || width == model.HiddenSize,
-            $"tied embeddings need it equal to hidden_size, which is {model.HiddenSize}; or set tie_word_embeddings: false");
+        if (model.EmbeddingSize is { } width) check.AtLeast("model.embedding_size", width, 1);
     }
 
     /// <summary>Gathers errors with the value and its place, so that a rule says only what it wants.</summary>

@@ -29,9 +29,11 @@ internal sealed partial class WorkerSession : IWorkReports
     private readonly ILogger _log;
     private readonly Channel<WorkerEvent> _events = Channel.CreateUnbounded<WorkerEvent>(new UnboundedChannelOptions { SingleReader = true });
     private readonly CancellationTokenSource _abandoned = new();
+    private readonly CancellationTokenSource _gone = new();
     private readonly List<Task> _underWay = [];
     private volatile WorkerProtocolState _state;
     private volatile MeshExchange? _exchange;
+    private volatile bool _open;
     private Proof? _proof;
 
     public WorkerSession(
@@ -48,7 +50,7 @@ internal sealed partial class WorkerSession : IWorkReports
     /// <returns>The process's exit code.</returns>
     public async Task<int> RunAsync()
     {
-        _underWay.Add(ListenAsync());
+        var listening = ListenAsync();
         WorkerEffect.Exit? exit = null;
         while (exit is null)
         {
@@ -67,7 +69,7 @@ internal sealed partial class WorkerSession : IWorkReports
         }
         if (exit.Message is not null)
             LogExit(exit.Message, exit.Code);
-        await EndAsync();
+        await EndAsync(listening);
         return exit.Code;
     }
 
@@ -167,9 +169,10 @@ internal sealed partial class WorkerSession : IWorkReports
     {
         try
         {
-            await _coordinator.OpenAsync(_abandoned.Token);
+            await _coordinator.OpenAsync(_gone.Token);
+            _open = true;
             Post(new WorkerEvent.Connected());
-            await foreach (var message in _coordinator.ReceiveAsync(_abandoned.Token))
+            await foreach (var message in _coordinator.ReceiveAsync(_gone.Token))
             {
                 if (Messages.Read(message) is { } happened)
                     Post(happened);
@@ -180,7 +183,7 @@ internal sealed partial class WorkerSession : IWorkReports
         {
             Post(e.Refused ? new WorkerEvent.Refused(e.Message, ExitCode.Usage) : new WorkerEvent.CoordinatorLost(e.Message));
         }
-        catch (OperationCanceledException) when (_abandoned.IsCancellationRequested)
+        catch (OperationCanceledException) when (_gone.IsCancellationRequested)
         {
             // The session is over.
         }
@@ -200,12 +203,17 @@ internal sealed partial class WorkerSession : IWorkReports
         }
     }
 
-    private async Task EndAsync()
+    /// <summary>Sends what is queued and lets the coordinator close the stream, so that it need not take this end for a loss.</summary>
+    private async Task EndAsync(Task listening)
     {
         using var limit = new CancellationTokenSource(FarewellTime, _time);
+        if (!_open)
+            await _gone.CancelAsync();
         await _coordinator.CompleteAsync(limit.Token).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        await listening.WaitAsync(limit.Token).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        await _gone.CancelAsync();
         await Task.WhenAll(_underWay).WaitAsync(limit.Token).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
-        // Null when training never began, or when the training thread has disposed it already; twice does no harm.
+        // Training disposes its exchange itself; this is for one that never began. A step still being computed keeps its memory.
         if (_underWay.TrueForAll(task => task.IsCompleted))
             _exchange?.Dispose();
     }

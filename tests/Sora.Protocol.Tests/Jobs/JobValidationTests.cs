@@ -32,7 +32,7 @@ public class JobValidationTests
     [InlineData("model: {max_position_embeddings: 64}", "model.max_position_embeddings", "context_length, which is 256")]
     [InlineData("model: {dropout: 1}", "model.dropout", "below 1")]
     [InlineData("model: {embedding_size: 8}", "model.embedding_size", "only for model.type: lstm")]
-    [InlineData("model: {type: lstm, embedding_size: 8}", "model.embedding_size", "tie_word_embeddings: false")]
+    [InlineData("model: {type: lstm, embedding_size: 0}", "model.embedding_size", "use 1 or more")]
     public void What_cannot_work_is_refused_with_what_to_do(string yaml, string key, string advice)
     {
         if (!yaml.Contains("data:")) yaml += "\ndata: x";

@@ -2,6 +2,7 @@ using System.Globalization;
 using System.Security.Cryptography;
 using System.Text;
 using Sora.Model.Data.Sources;
+using Sora.Model.Tokenization;
 using Sora.Protocol.Jobs;
 
 namespace Sora.Model.Data;
@@ -27,15 +28,15 @@ public static class CorpusCache
     {
         if (data.Train is [var only] && !InputList.IsUrl(only) && PreparedCorpus.IsAt(only)) return PreparedCorpus.Open(only);
 
-        using var http = new HttpClient();
         progress?.Report(new(PreparePhase.Finding));
         var root = Root(data);
-        var inputs = await InputList.FindAsync(data, new Downloads(http, root), progress, cancellationToken);
+        using var downloads = new Downloads(root);
+        var inputs = await InputList.FindAsync(data, downloads, progress, cancellationToken);
         var folder = Path.Combine(root, "corpora", Key(inputs, data, tokenizer));
         DiskErrors.Explain(root, () => Directory.CreateDirectory(Path.GetDirectoryName(folder)!));
 
         using var claim = await ClaimAsync(folder + ".lock", progress, time ?? TimeProvider.System, cancellationToken);
-        if (PreparedCorpus.IsAt(folder)) return PreparedCorpus.Open(folder);
+        if (OpenOrDiscard(folder, progress) is { } prepared) return prepared;
         // Whoever was killed in the middle left this behind; the claim says that nobody is at it now.
         foreach (var abandoned in Directory.EnumerateDirectories(Path.GetDirectoryName(folder)!, Path.GetFileName(folder) + ".preparing-*"))
             Directory.Delete(abandoned, recursive: true);
@@ -50,6 +51,21 @@ public static class CorpusCache
         return Environment.GetEnvironmentVariable("XDG_CACHE_HOME") is { Length: > 0 } cache
             ? Path.Combine(cache, "sora")
             : Path.Combine(Environment.GetFolderPath(Environment.SpecialFolder.UserProfile), ".cache", "sora");
+    }
+
+    private static PreparedCorpus? OpenOrDiscard(string folder, IProgress<PrepareProgress>? progress)
+    {
+        if (!PreparedCorpus.IsAt(folder)) return null;
+        try
+        {
+            return PreparedCorpus.Open(folder);
+        }
+        catch (SoraException e)
+        {
+            progress?.Report(new(PreparePhase.Finding, Message: e.Message));
+            DiskErrors.Explain(folder, () => Directory.Delete(folder, recursive: true));
+            return null;
+        }
     }
 
     private static string Key(IReadOnlyList<CorpusInput> inputs, DataSettings data, TokenizerSettings tokenizer)
@@ -67,8 +83,10 @@ public static class CorpusCache
     private static string TokenizerFileHash(TokenizerSettings tokenizer)
     {
         if (tokenizer.Type != TokenizerKind.File) return "";
-        var files = Directory.Exists(tokenizer.Path) ? Directory.GetFiles(tokenizer.Path, "*.json").Order(StringComparer.Ordinal) : (IEnumerable<string>)[tokenizer.Path];
-        return string.Join(' ', files.Where(File.Exists).Select(path => Convert.ToHexStringLower(SHA256.HashData(File.ReadAllBytes(path)))));
+        var folder = Directory.Exists(tokenizer.Path) ? tokenizer.Path : Path.GetDirectoryName(Path.GetFullPath(tokenizer.Path))!;
+        var file = Directory.Exists(tokenizer.Path) ? Path.Combine(folder, TokenizerJson.FileName) : tokenizer.Path;
+        return string.Join(' ', new[] { file, Path.Combine(folder, TokenizerJson.ConfigFileName) }
+            .Where(File.Exists).Select(path => Convert.ToHexStringLower(SHA256.HashData(File.ReadAllBytes(path)))));
     }
 
     /// <summary>Waits until no other process prepares the same corpus. The operating system drops the claim of a process that dies.</summary>

@@ -30,10 +30,32 @@ public sealed class CorpusPreparer
         DataSettings data, TokenizerSettings tokenizer, string folder, IProgress<PrepareProgress>? progress = null, CancellationToken cancellationToken = default)
     {
         CheckIsFree(folder);
-        using var http = new HttpClient();
         progress?.Report(new(PreparePhase.Finding));
-        var inputs = await InputList.FindAsync(data, new Downloads(http, CorpusCache.Root(data)), progress, cancellationToken);
+        using var downloads = new Downloads(CorpusCache.Root(data));
+        var inputs = await InputList.FindAsync(data, downloads, progress, cancellationToken);
         return await PrepareAsync(data, tokenizer, inputs, folder, progress, cancellationToken);
+    }
+
+    /// <summary>The tokenizer alone that a preparation of these inputs would use, trained on them where it is of that kind.</summary>
+    /// <param name="data">What to read.</param>
+    /// <param name="tokenizer">Which tokenizer.</param>
+    /// <param name="progress">Told how far it is.</param>
+    /// <param name="cancellationToken">Stops it.</param>
+    /// <exception cref="SoraException">An input or a tokenizer file cannot be used; the message says why.</exception>
+    public static async Task<ITokenizer> CreateTokenizerAsync(
+        DataSettings data, TokenizerSettings tokenizer, IProgress<PrepareProgress>? progress = null, CancellationToken cancellationToken = default)
+    {
+        progress?.Report(new(PreparePhase.Finding));
+        using var downloads = new Downloads(CorpusCache.Root(data));
+        var inputs = await InputList.FindAsync(data, downloads, progress, cancellationToken);
+        return await CreateTokenizerAsync(tokenizer, inputs, progress, cancellationToken);
+    }
+
+    private static Task<ITokenizer> CreateTokenizerAsync(
+        TokenizerSettings settings, IReadOnlyList<CorpusInput> inputs, IProgress<PrepareProgress>? progress, CancellationToken cancellationToken)
+    {
+        progress?.Report(new(PreparePhase.TrainingTokenizer));
+        return Task.Run(() => TokenizerFiles.Create(settings, () => TrainingText.Read(inputs, cancellationToken), cancellationToken), cancellationToken);
     }
 
     internal async Task<PreparedCorpus> PrepareAsync(
@@ -67,8 +89,7 @@ public sealed class CorpusPreparer
         DataSettings data, TokenizerSettings settings, IReadOnlyList<CorpusInput> inputs, string folder,
         IProgress<PrepareProgress>? progress, CancellationToken cancellationToken)
     {
-        progress?.Report(new(PreparePhase.TrainingTokenizer));
-        var tokenizer = await Task.Run(() => TokenizerFiles.Create(settings, () => Preparation.TokenizerSample.Read(inputs, cancellationToken), cancellationToken), cancellationToken);
+        var tokenizer = await CreateTokenizerAsync(settings, inputs, progress, cancellationToken);
         tokenizer.Save(folder);
         var tokenizerFiles = Directory.GetFiles(folder).Order(StringComparer.Ordinal).ToList();
 

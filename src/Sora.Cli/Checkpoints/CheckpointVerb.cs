@@ -1,0 +1,106 @@
+using System.CommandLine;
+using System.Globalization;
+using System.Text.Json;
+using Sora.Cli.Display;
+using Sora.Cli.Shell;
+using Sora.Model.Checkpoints;
+using Sora.Protocol.Jobs;
+
+namespace Sora.Cli.Checkpoints;
+
+/// <summary><c>sora checkpoint</c>: what a run left behind, and whether it is sound.</summary>
+internal static class CheckpointVerb
+{
+    public static Command Create() => new Verb("checkpoint", "List, show and verify checkpoints.") { List(), Show(), Verify() };
+
+    private static Verb List()
+    {
+        var (folder, json) = (RunFolder(), Json());
+        var verb = new Verb("list", "List the checkpoints of a run, damaged ones included.", "sora checkpoint list runs/quickstart") { folder, json };
+        verb.SetAction(result =>
+        {
+            foreach (var checkpoint in Of(result.GetRequiredValue(folder)))
+                Console.Out.WriteLine(result.GetValue(json) ? ToJson(checkpoint) : ToText(checkpoint));
+        });
+        return verb;
+    }
+
+    private static Verb Show()
+    {
+        var (path, json) = (CheckpointOrRun(), Json());
+        var verb = new Verb("show", "Print what a checkpoint is.", "sora checkpoint show runs/quickstart", "sora checkpoint show runs/quickstart/checkpoints/step-00000100 --json") { path, json };
+        verb.SetAction(result =>
+        {
+            var checkpoint = CheckpointFolder.Open(Newest(result.GetRequiredValue(path)));
+            if (result.GetValue(json)) Console.Out.WriteLine(ToJson(new CheckpointSummary(checkpoint.Path, checkpoint.Manifest.Step, checkpoint.Manifest, null)));
+            else Print(checkpoint);
+        });
+        return verb;
+    }
+
+    private static Verb Verify()
+    {
+        var path = CheckpointOrRun();
+        var verb = new Verb("verify", "Read every byte of a checkpoint, or of all of a run, and compare it with its manifest.", "sora checkpoint verify runs/quickstart") { path };
+        verb.SetAction(result =>
+        {
+            var given = result.GetRequiredValue(path);
+            var folders = File.Exists(Path.Combine(given, CheckpointManifest.FileName)) ? [given] : Of(given).Select(checkpoint => checkpoint.Path).ToArray();
+            var damaged = 0;
+            foreach (var folder in folders)
+            {
+                var problems = CheckpointFolder.Verify(folder);
+                if (problems.Count == 0) Console.Out.WriteLine($"{folder}: sound");
+                else damaged++;
+                foreach (var problem in problems) Console.Error.WriteLine($"sora: {problem}");
+            }
+            return damaged > 0 ? ExitCode.InvalidInput : ExitCode.Ok;
+        });
+        return verb;
+    }
+
+    private static Argument<string> RunFolder() => new("output") { Description = "A run's output folder." };
+
+    private static Argument<string> CheckpointOrRun() => new("checkpoint") { Description = "A checkpoint, or a run's output folder." };
+
+    private static Option<bool> Json() => new("--json") { Description = "Print one JSON object a checkpoint." };
+
+    private static IReadOnlyList<CheckpointSummary> Of(string output) =>
+        CheckpointCatalog.List(output) is { Count: > 0 } checkpoints
+            ? checkpoints
+            : throw new SoraException($"There is no checkpoint in {CheckpointCatalog.FolderOf(output)}. Name a run's output folder, for example runs/quickstart.", ExitCode.InvalidInput);
+
+    private static string Newest(string path) => File.Exists(Path.Combine(path, CheckpointManifest.FileName)) ? path : Of(path)[^1].Path;
+
+    private static string ToText(CheckpointSummary checkpoint) => string.Create(CultureInfo.InvariantCulture,
+        $"step {checkpoint.Step,-9} {(checkpoint.Manifest is { } manifest ? $"{Format.Bytes(SizeOf(manifest)),-10} {manifest.WeightsSha256[..12]}" : new string(' ', 23))}  {checkpoint.Path}{(checkpoint.Problem is null ? "" : $"  DAMAGED: {checkpoint.Problem}")}");
+
+    private static string ToJson(CheckpointSummary checkpoint) => JsonSerializer.Serialize(new
+    {
+        path = checkpoint.Path,
+        step = checkpoint.Step,
+        bytes = checkpoint.Manifest is { } manifest ? SizeOf(manifest) : (long?)null,
+        tokens_seen = checkpoint.Manifest?.TokensSeen,
+        weights_sha256 = checkpoint.Manifest?.WeightsSha256,
+        job_sha256 = checkpoint.Manifest?.JobSha256,
+        corpus_sha256 = checkpoint.Manifest?.CorpusSha256,
+        canary = checkpoint.Manifest?.Canary,
+        numerics = checkpoint.Manifest?.Numerics,
+        problem = checkpoint.Problem,
+    });
+
+    private static void Print(CheckpointReader checkpoint)
+    {
+        var manifest = checkpoint.Manifest;
+        void Line(string what, string value) => Console.Out.WriteLine($"{what,-12}{value}");
+        Line("checkpoint", checkpoint.Path);
+        Line("job", $"{checkpoint.Job.Name} ({manifest.JobSha256})");
+        Line("step", string.Create(CultureInfo.InvariantCulture, $"{manifest.Step:N0} of {checkpoint.Job.MaxSteps:N0}, {manifest.TokensSeen:N0} tokens seen"));
+        Line("weights", manifest.WeightsSha256);
+        Line("corpus", manifest.CorpusSha256);
+        Line("numerics", $"{manifest.Numerics}; canary {manifest.Canary}");
+        foreach (var file in manifest.Files) Line("file", $"{Format.Bytes(file.Bytes),-10} {file.Sha256[..12]}  {file.Name}");
+    }
+
+    private static long SizeOf(CheckpointManifest manifest) => manifest.Files.Sum(file => file.Bytes);
+}

@@ -1,0 +1,20 @@
+using Sora.Model.Zoo;
+using Sora.Protocol.Jobs;
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace Sora.Cli.Train;
+
+/// <summary>How large a job's network is.</summary>
+/// <param name="Parameters">Trainable values.</param>
+/// <param name="FlopsPerToken">Floating-point operations of forward and backward.</param>
+internal sealed record NetworkSize(long Parameters, double FlopsPerToken)
+{
+    /// <summary>Measures a network by building it without memory: the meta device keeps shapes only.</summary>
+    /// <exception cref="SoraException">Its settings do not fit together, or libtorch cannot be loaded.</exception>
+    public static NetworkSize Of(TrainingJob job, int vocabSize)
+    {
+        using var model = ModelZoo.Create(job.Model, vocabSize, job.ContextLength, new Device(DeviceType.META));
+        return new NetworkSize(model.ParameterCount, model.FlopsPerToken(job.ContextLength));
+    }
+}

@@ -1,0 +1,162 @@
+using Microsoft.Extensions.Logging.Abstractions;
+using Sora.Cli.Data;
+using Sora.Cli.Display;
+using Sora.Cli.Shell;
+using Sora.Coordinator;
+using Sora.Model.Checkpoints;
+using Sora.Model.Data;
+using Sora.Model.Native;
+using Sora.Protocol.Jobs;
+using Sora.Protocol.Runs;
+
+namespace Sora.Cli.Train;
+
+/// <summary>
+/// <c>sora train</c>: data, then a coordinator in this process, worker processes beside it, and the run between them.
+/// Everything that can be refused is refused before anything is written.
+/// </summary>
+internal sealed class TrainCommand(LoadedJob loaded, TrainOptions options, IRunDisplay display, TimeProvider clock)
+{
+    private static readonly TimeSpan WorkerGrace = TimeSpan.FromSeconds(10);
+
+    private readonly TrainingJob _job = loaded.Job;
+
+    /// <summary>Trains.</summary>
+    /// <returns>The exit code.</returns>
+    public async Task<int> RunAsync()
+    {
+        foreach (var warning in loaded.Warnings) display.Show(new RunWarning(warning));
+        var workers = WorkerCount.Of(_job);
+        var output = OutputFolder.Open(_job.OutputDir);
+        WorkerProcesses? processes = null;
+        using var signals = new StopSignals(code =>
+        {
+            processes?.Kill();
+            Environment.Exit(code);
+        });
+        var began = false;
+        try
+        {
+            var resume = Resume();
+            using var corpus = await PrepareAsync(signals.Token);
+            var size = NetworkSize.Of(_job, corpus.Manifest.Tokenizer.VocabSize);
+            var checkpoint = Open(resume, corpus);
+
+            await using var coordinator = await CoordinatorHost.StartAsync(
+                new CoordinatorOptions { ListenUrl = options.Listen, StateDir = Path.Combine(output.Path, "coordinator"), LoggerFactory = NullLoggerFactory.Instance }, signals.Token);
+            if (options.Overwrite) RemoveEarlierRun(output);
+            began = true;
+            using var history = LossHistory.Open(output.Path, checkpoint?.Manifest.Step ?? 0);
+            using var started = processes = WorkerProcesses.Start(workers, coordinator.Address, coordinator.Token, output.Logs, WorkerCount.OneGpuEach(_job));
+            var run = await coordinator.SubmitAsync(Submission(corpus, size, checkpoint, workers));
+
+            var end = await new RunFollower(display, history, signals, clock).FollowAsync(run, processes);
+            await processes.EndAsync(WorkerGrace);
+            return Conclude(end, output, processes, signals);
+        }
+        catch (OperationCanceledException) when (signals.Asked.IsCompleted)
+        {
+            display.Show(new RunStopped(0, null, $"{await signals.Asked} before the first step; nothing was computed"));
+            return signals.ExitCode;
+        }
+        finally
+        {
+            if (!began) output.TakeBack();
+        }
+    }
+
+    private ResumePoint Resume()
+    {
+        if (options.Overwrite)
+        {
+            return options.Resume == "false"
+                ? new ResumePoint(null, [])
+                : throw new SoraException("--overwrite begins anew and --resume goes on: use one of them.", ExitCode.Usage);
+        }
+        if (options.Resume == "false" && CheckpointCatalog.List(_job.OutputDir) is [.., var last])
+        {
+            throw new SoraException(
+                $"{_job.OutputDir} holds checkpoints of an earlier run, up to step {last.Step}. Go on from there with --resume auto, begin anew with --overwrite, or choose another folder with --output.",
+                ExitCode.Usage);
+        }
+        var point = CheckpointCatalog.Resolve(options.Resume, _job.OutputDir);
+        foreach (var warning in point.Warnings) display.Show(new RunWarning(warning));
+        return point;
+    }
+
+    private async Task<PreparedCorpus> PrepareAsync(CancellationToken cancellationToken)
+    {
+        var corpus = await CorpusCache.GetAsync(_job.Data, _job.Tokenizer, new DataReporter(display), clock, cancellationToken);
+        display.Show(CorpusSummary.Of(corpus));
+        return corpus;
+    }
+
+    private CheckpointReader? Open(ResumePoint resume, PreparedCorpus corpus)
+    {
+        // The plan refuses a corpus that is too small for the job, so ask it before any process is started.
+        _ = DataPlan.For(corpus.Manifest, _job);
+        if (resume.Path is null) return null;
+        var checkpoint = CheckpointFolder.Open(resume.Path);
+        foreach (var difference in checkpoint.CheckMatches(_job, corpus.Manifest.Tokenizer.VocabSize, corpus.Hash))
+            display.Show(new RunWarning(difference));
+        if (checkpoint.Manifest.Step >= _job.MaxSteps)
+            throw new SoraException($"Checkpoint {checkpoint.Path} is of step {checkpoint.Manifest.Step}, and max_steps is {_job.MaxSteps}: there is nothing left to do. Raise max_steps to train on.", ExitCode.Usage);
+        return checkpoint;
+    }
+
+    private void RemoveEarlierRun(OutputFolder output)
+    {
+        var checkpoints = CheckpointCatalog.FolderOf(output.Path);
+        if (!Directory.Exists(checkpoints)) return;
+        display.Show(new RunWarning($"removing the checkpoints of an earlier run in {checkpoints}"));
+        Directory.Delete(checkpoints, recursive: true);
+    }
+
+    private RunSubmission Submission(PreparedCorpus corpus, NetworkSize size, CheckpointReader? checkpoint, int workers) => new()
+    {
+        Run = Guid.NewGuid().ToString("N"),
+        Job = _job,
+        JobJson = JobJson.Write(_job),
+        CorpusHash = corpus.Hash,
+        CorpusDir = corpus.Folder,
+        Pieces = new CorpusPieces(corpus),
+        OutputDir = _job.OutputDir,
+        ResumeFrom = checkpoint?.Path,
+        FirstStep = checkpoint?.Manifest.Step ?? 0,
+        Workers = workers,
+        ExpectedCanary = checkpoint?.Manifest.Canary,
+        ExpectedFingerprint = checkpoint?.Manifest.Numerics,
+        Parameters = size.Parameters,
+    };
+
+    private int Conclude(RunEvent end, OutputFolder output, WorkerProcesses workers, StopSignals signals)
+    {
+        DrawCurve(output);
+        switch (end)
+        {
+            case RunFinished:
+                Samples.Show(_job, display);
+                display.Show(end);
+                return ExitCode.Ok;
+            case RunStopped { Checkpoint: { } checkpoint } stopped:
+                display.Show(stopped with { Reason = $"{stopped.Reason}; checkpoint {checkpoint}. To go on: sora train {options.JobFile} --resume auto" });
+                return ExitCode.Resumable;
+            case RunStopped stopped:
+                display.Show(stopped);
+                return signals.ExitCode;
+            default:
+                var failure = (RunFailed)end;
+                display.Show(failure);
+                throw new ReportedFailure(FailureReport.Of(failure, workers.All, options.JobFile), failure.ExitCode == ExitCode.Ok ? ExitCode.Failure : failure.ExitCode);
+        }
+    }
+
+    private void DrawCurve(OutputFolder output)
+    {
+        var (steps, evaluations) = LossHistory.Read(output.Path);
+        if (steps.Count == 0) return;
+        var path = Path.Combine(output.Path, "loss.svg");
+        LossCurve.Draw(_job.Name, steps, evaluations, path);
+        display.Show(new LossCurveDrawn(path));
+    }
+}

@@ -1,0 +1,60 @@
+using System.CommandLine;
+using Sora.Cli.Config;
+using Sora.Cli.Display;
+using Sora.Cli.Shell;
+using Sora.Protocol.Jobs;
+using Sora.Protocol.Runs;
+
+namespace Sora.Cli.Train;
+
+/// <summary><c>sora train JOB</c>.</summary>
+internal static class TrainVerb
+{
+    public static Command Create()
+    {
+        var job = new JobOptions();
+        var resume = new Option<string>("--resume")
+        {
+            Description = "false: begin anew, refused where checkpoints lie; auto: go on from the newest sound checkpoint, begin anew without one; true: the same, but without one it is an error; or a checkpoint folder.",
+            HelpName = "auto|true|false|DIR",
+            DefaultValueFactory = _ => "false",
+        };
+        resume.CompletionSources.Add("auto", "true", "false");
+        var overwrite = new Option<bool>("--overwrite") { Description = "Remove the checkpoints of an earlier run in the output folder and begin anew." };
+        var dryRun = new Option<bool>("--dry-run") { Description = "Print what the run would take, and do nothing." };
+        var json = new Option<bool>("--json") { Description = "Print one JSON object a line on stdout and nothing else there." };
+        var listen = new Option<string>("--listen")
+        {
+            Description = "Where the coordinator listens for its workers; port 0 takes a free one.",
+            HelpName = "URL",
+            DefaultValueFactory = _ => "http://127.0.0.1:0",
+        };
+        var verb = new Verb("train", "Train a network: data, coordinator, workers and all.",
+            "sora train examples/quickstart.yaml",
+            "sora train examples/own-text.yaml --data my-texts/ --set model.hidden_size=512",
+            "sora train job.yaml --dry-run                     # size, memory, tokens, bytes on the wire",
+            "sora train job.yaml --resume auto                 # go on after Ctrl-C, a crash or a reboot",
+            "sora train job.yaml --json | jq -r .loss          # for programs");
+        job.AddTo(verb);
+        foreach (var option in new Option[] { resume, overwrite, dryRun, json, listen }) verb.Options.Add(option);
+
+        verb.SetAction(async (result, _) =>
+        {
+            var isJson = result.GetValue(json);
+            await using var display = RunDisplay.Create(isJson, TimeProvider.System);
+            try
+            {
+                var loaded = job.Load(result);
+                if (result.GetValue(dryRun)) return DryRun.Show(loaded, isJson);
+                var options = new TrainOptions(job.FileIn(result), result.GetRequiredValue(resume), result.GetValue(overwrite), result.GetRequiredValue(listen), isJson);
+                return await new TrainCommand(loaded, options, display, TimeProvider.System).RunAsync();
+            }
+            catch (SoraException e) when (e is not ReportedFailure)
+            {
+                if (isJson) display.Show(new RunFailed(0, e.Message, null, null, e.ExitCode));
+                throw;
+            }
+        });
+        return verb;
+    }
+}

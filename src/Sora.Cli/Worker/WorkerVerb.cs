@@ -1,0 +1,94 @@
+using System.CommandLine;
+using System.Runtime.InteropServices;
+using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Logging;
+using Microsoft.Extensions.Logging.Console;
+using Sora.Cli.Shell;
+using Sora.Cli.Train;
+using Sora.Protocol.Jobs;
+using Sora.Worker;
+
+namespace Sora.Cli.Worker;
+
+/// <summary><c>sora worker start</c>: one worker process; also how <c>train</c> starts its own.</summary>
+internal static class WorkerVerb
+{
+    public static Command Create() => new Verb("worker", "Run a worker.") { Start() };
+
+    private static Verb Start()
+    {
+        var coordinator = new Option<string>("--coordinator") { Description = "Where the coordinator listens.", HelpName = "URL", Required = true };
+        var tokenFile = new Option<string>("--token-file") { Description = $"File that holds the coordinator's token; without it the variable {WorkerProcesses.TokenVariable} is read.", HelpName = "FILE" };
+        var name = new Option<string>("--name") { Description = "Name among the coordinator's workers; default made from host and process.", HelpName = "NAME", DefaultValueFactory = _ => "" };
+        var bind = new Option<string>("--bind") { Description = "Address that peers on other hosts dial; default the one from which the coordinator is reached.", HelpName = "ADDRESS", DefaultValueFactory = _ => "" };
+        var cache = new Option<string>("--cache-dir") { Description = "Folder for pieces of a corpus that is not on this machine.", HelpName = "DIR", DefaultValueFactory = _ => "" };
+        var threads = new Option<int?>("--threads") { Description = "libtorch threads instead of the job's: other numerics, for tests.", HelpName = "N", Hidden = true };
+        var managed = new Option<bool>("--managed") { Description = "Started by 'sora train', which decides about signals.", Hidden = true };
+        var verb = new Verb("start", "Dial a coordinator and compute what it assigns.",
+            "sora train job.yaml --listen http://0.0.0.0:5400  # on another machine, then here:",
+            "sora worker start --coordinator http://trainer:5400 --token-file token.txt") { coordinator, tokenFile, name, bind, cache, threads, managed };
+        verb.SetAction(async (result, _) =>
+        {
+            using var logs = LoggerFactory.Create(Logging);
+            using var stop = new CancellationTokenSource();
+            // Ctrl-C reaches every process of a terminal: one started by `train` leaves the decision to it.
+            var isManaged = result.GetValue(managed);
+            using var interrupt = PosixSignalRegistration.Create(PosixSignal.SIGINT, context => Ask(context, isManaged ? null : stop));
+            using var terminate = PosixSignalRegistration.Create(PosixSignal.SIGTERM, context => Ask(context, stop));
+            return await WorkerProcess.RunAsync(
+                new WorkerOptions
+                {
+                    Coordinator = Address(result.GetRequiredValue(coordinator)),
+                    Token = Token(result.GetValue(tokenFile)),
+                    Name = result.GetRequiredValue(name),
+                    BindAddress = result.GetRequiredValue(bind),
+                    CacheDir = result.GetRequiredValue(cache),
+                    ThreadsOverride = result.GetValue(threads),
+                    EndWithStandardInput = isManaged,
+                    LoggerFactory = logs,
+                },
+                stop.Token);
+        });
+        return verb;
+    }
+
+    // The first signal asks, the second is the system's business.
+    private static void Ask(PosixSignalContext context, CancellationTokenSource? stop)
+    {
+        context.Cancel = stop is not { IsCancellationRequested: true };
+        stop?.Cancel();
+    }
+
+    private static Uri Address(string text) =>
+        Uri.TryCreate(text, UriKind.Absolute, out var address) && (address.Scheme is "http" or "https")
+            ? address
+            : throw new SoraException($"'{text}' is no address of a coordinator: write http://HOST:PORT.", ExitCode.Usage);
+
+    private static string Token(string? file)
+    {
+        try
+        {
+            var token = file is null ? Environment.GetEnvironmentVariable(WorkerProcesses.TokenVariable) : File.ReadAllText(file).Trim();
+            return token is { Length: > 0 }
+                ? token
+                : throw new SoraException($"There is no token to show the coordinator. Give its file with --token-file, or set {WorkerProcesses.TokenVariable}.", ExitCode.Usage);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            throw new SoraException($"The token file {file} cannot be read: {e.Message}", ExitCode.Usage, e);
+        }
+    }
+
+    private static void Logging(ILoggingBuilder builder)
+    {
+        builder.SetMinimumLevel(LogLevel.Information);
+        builder.AddSimpleConsole(console =>
+        {
+            console.SingleLine = true;
+            console.TimestampFormat = "HH:mm:ss.fff ";
+            console.UseUtcTimestamp = true;
+            console.ColorBehavior = LoggerColorBehavior.Disabled;
+        });
+        builder.Services.Configure<ConsoleLoggerOptions>(console => console.LogToStandardErrorThreshold = LogLevel.Trace);
+    }
+}

@@ -1,0 +1,43 @@
+using Sora.Cli.Train;
+using Sora.Protocol.Jobs;
+
+namespace Sora.Cli.Tests.Train;
+
+public class OutputFolderTests : IDisposable
+{
+    private readonly TemporaryFolder _folder = new();
+
+    public void Dispose() => _folder.Dispose();
+
+    [Fact]
+    public void A_run_that_never_began_leaves_no_folder_behind()
+    {
+        var output = OutputFolder.Open(Path.Combine(_folder.Path, "a", "b"));
+        output.TakeBack();
+
+        Assert.Empty(Directory.GetFileSystemEntries(_folder.Path));
+    }
+
+    [Fact]
+    public void What_was_there_before_or_was_written_since_stays()
+    {
+        Directory.CreateDirectory(Path.Combine(_folder.Path, "a"));
+        OutputFolder.Open(Path.Combine(_folder.Path, "a")).TakeBack();
+        var used = OutputFolder.Open(Path.Combine(_folder.Path, "x", "y"));
+        File.WriteAllText(Path.Combine(used.Path, "kept.txt"), "");
+        used.TakeBack();
+
+        Assert.True(Directory.Exists(Path.Combine(_folder.Path, "a")));
+        Assert.True(File.Exists(Path.Combine(used.Path, "kept.txt")));
+    }
+
+    [Fact]
+    public void A_folder_that_cannot_be_written_is_named_with_what_to_do()
+    {
+        var file = _folder.Write("file", "");
+        var error = Assert.Throws<SoraException>(() => OutputFolder.Open(Path.Combine(file, "out")));
+
+        Assert.Equal(ExitCode.Usage, error.ExitCode);
+        Assert.Contains("--output", error.Message);
+    }
+}

@@ -1,0 +1,29 @@
+using Sora.Cli.Train;
+using Sora.Protocol.Jobs;
+
+namespace Sora.Cli.Tests.Train;
+
+public class RunPlanTests
+{
+    private static readonly TrainingJob Job = new() { MaxSteps = 10, Lanes = 4, MicroBatchSize = 2, ContextLength = 100 };
+
+    [Fact]
+    public void The_plan_counts_tokens_epochs_bytes_and_checkpoint()
+    {
+        var plan = RunPlan.Of(Job, workers: 2, vocabSize: 1000, parameters: 1_000_000, flopsPerToken: 6e6, corpusTokens: 4000);
+
+        Assert.Equal((800, 8000, 2.0), (plan.TokensPerStep, plan.TotalTokens, plan.Epochs!.Value));
+        Assert.Equal(4_000_000, plan.BytesSentPerStepPerWorker); // 2 (2-1)/2 x 4 bytes x parameters
+        Assert.Equal(12_000_000, plan.CheckpointBytes);          // weights and two moments
+        Assert.InRange(plan.MemoryBytesPerWorker, 20_000_000, 100_000_000);
+    }
+
+    [Fact]
+    public void One_worker_sends_nothing_and_plain_gradient_descent_keeps_nothing()
+    {
+        var plan = RunPlan.Of(Job with { Optim = OptimizerKind.Sgd }, workers: 1, 1000, 1_000_000, 6e6, corpusTokens: null);
+
+        Assert.Equal((0, 4_000_000), (plan.BytesSentPerStepPerWorker, plan.CheckpointBytes));
+        Assert.Contains("not prepared yet", plan.ToText());
+    }
+}

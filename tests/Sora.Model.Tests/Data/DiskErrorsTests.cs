@@ -1,0 +1,25 @@
+using Sora.Model.Data;
+
+namespace Sora.Model.Tests.Data;
+
+public class DiskErrorsTests
+{
+    [Fact]
+    public void Explain_FullDisk_SaysSo()
+    {
+        Assert.SkipUnless(OperatingSystem.IsLinux(), "/dev/full, which is always full, is Linux's");
+        var error = Assert.Throws<Sora.Protocol.Jobs.SoraException>(() => DiskErrors.Explain("/data/corpus", () =>
+        {
+            using var full = new FileStream("/dev/full", FileMode.Open, FileAccess.Write, FileShare.ReadWrite, bufferSize: 0);
+            full.Write(new byte[10]);
+        }));
+        Assert.Equal("The disk is full: writing to /data/corpus failed. Free some space or choose a folder on another disk.", error.Message);
+    }
+
+    [Fact]
+    public void Explain_NoPermission_SaysWhatToDo()
+    {
+        var error = Assert.Throws<Sora.Protocol.Jobs.SoraException>(() => DiskErrors.Explain("/data", () => throw new UnauthorizedAccessException("Access denied.")));
+        Assert.Contains("Access denied. Change its permissions or choose another folder", error.Message);
+    }
+}

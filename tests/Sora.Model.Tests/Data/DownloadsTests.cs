@@ -1,0 +1,145 @@
+using System.Net;
+using System.Net.Sockets;
+using System.Text;
+using Sora.Model.Data;
+using Sora.Protocol.Jobs;
+
+namespace Sora.Model.Tests.Data;
+
+public class DownloadsTests
+{
+    [Fact]
+    public async Task Get_Url_IsDownloadedOnceAndAskedAboutAgain()
+    {
+        using var folder = new TestFolder();
+        await using var server = new OneFileServer("HTTP/1.1 200 OK\r\nETag: \"v1\"\r\n", "downloaded text");
+        var url = server.Url("book.txt?token=secret");
+
+        using (var corpus = await GetAsync(folder, url))
+        {
+            Assert.Equal(["downloaded text"], TestCorpus.TrainDocuments(corpus));
+            Assert.Equal([server.Url("book.txt")], corpus.Manifest.Sources);
+        }
+        server.Answer = ("HTTP/1.1 304 Not Modified\r\nETag: \"v1\"\r\n", "");
+        using (var corpus = await GetAsync(folder, url)) Assert.Equal(["downloaded text"], TestCorpus.TrainDocuments(corpus));
+        Assert.Contains("If-None-Match: \"v1\"", server.Requests[^1]);
+
+        server.Answer = ("HTTP/1.1 200 OK\r\nETag: \"v2\"\r\n", "changed text");
+        using (var corpus = await GetAsync(folder, url)) Assert.Equal(["changed text"], TestCorpus.TrainDocuments(corpus));
+    }
+
+    [Fact]
+    public async Task Get_ServerGone_UsesTheCopyAndSaysSo()
+    {
+        using var folder = new TestFolder();
+        string url;
+        await using (var server = new OneFileServer("HTTP/1.1 200 OK\r\n", "kept text"))
+        {
+            url = server.Url("book.txt");
+            (await GetAsync(folder, url)).Dispose();
+        }
+        var messages = new Messages();
+        using var corpus = await GetAsync(folder, url, messages);
+        Assert.Equal(["kept text"], TestCorpus.TrainDocuments(corpus));
+        Assert.Contains("using the copy downloaded before", Assert.Single(messages.All));
+    }
+
+    [Theory]
+    [InlineData("HTTP/1.1 404 Not Found\r\n", "no", "book.txt", "the server answered 404 Not Found")]
+    [InlineData("HTTP/1.1 200 OK\r\nContent-Type: image/png\r\n", "no", "picture", "neither its name nor its type (image/png) tells the format")]
+    public async Task Get_UnusableAnswer_SaysWhy(string header, string body, string name, string message)
+    {
+        using var folder = new TestFolder();
+        await using var server = new OneFileServer(header, body);
+        var error = await Assert.ThrowsAsync<SoraException>(() => GetAsync(folder, server.Url(name)));
+        Assert.Contains(message, error.Message);
+        Assert.Equal(ExitCode.InvalidInput, error.ExitCode);
+    }
+
+    [Fact]
+    public async Task Get_ConnectionBreaks_KeepsNothing()
+    {
+        using var folder = new TestFolder();
+        await using var server = new OneFileServer("HTTP/1.1 200 OK\r\n", "half of it") { MissingBytes = 100 };
+        var error = await Assert.ThrowsAsync<SoraException>(() => GetAsync(folder, server.Url("book.txt")));
+        Assert.Contains("cannot be downloaded", error.Message);
+        Assert.Empty(Directory.GetFiles(folder.Path, "*", SearchOption.AllDirectories));
+    }
+
+    [Fact]
+    public async Task Get_UrlWithoutExtension_GoesByItsType()
+    {
+        using var folder = new TestFolder();
+        await using var server = new OneFileServer("HTTP/1.1 200 OK\r\nContent-Type: application/x-ndjson\r\n", "{\"text\":\"a\"}\n{\"text\":\"b\"}\n");
+        using var corpus = await GetAsync(folder, server.Url("download"));
+        Assert.Equal(["a", "b"], TestCorpus.TrainDocuments(corpus));
+    }
+
+    private static Task<PreparedCorpus> GetAsync(TestFolder folder, string url, IProgress<PrepareProgress>? progress = null) =>
+        CorpusCache.GetAsync(TestCorpus.Data(folder, url), TestCorpus.Bytes, progress, cancellationToken: TestContext.Current.CancellationToken);
+
+    private sealed class Messages : IProgress<PrepareProgress>
+    {
+        public List<string> All { get; } = [];
+
+        public void Report(PrepareProgress value)
+        {
+            if (value.Message is { } message) All.Add(message);
+        }
+    }
+
+    /// <summary>Answers every request on a loopback port with the same header and body.</summary>
+    private sealed class OneFileServer : IAsyncDisposable
+    {
+        private readonly TcpListener _listener = new(IPAddress.Loopback, 0);
+        private readonly CancellationTokenSource _stop = new();
+        private readonly Task _serving;
+
+        public OneFileServer(string header, string body)
+        {
+            Answer = (header, body);
+            _listener.Start();
+            _serving = ServeAsync();
+        }
+
+        public (string Header, string Body) Answer { get; set; }
+
+        public int MissingBytes { get; init; }
+
+        public List<string> Requests { get; } = [];
+
+        public string Url(string name) => $"http://127.0.0.1:{((IPEndPoint)_listener.LocalEndpoint).Port}/{name}";
+
+        public async ValueTask DisposeAsync()
+        {
+            await _stop.CancelAsync();
+            await _serving;
+            _listener.Dispose();
+            _stop.Dispose();
+        }
+
+        private async Task ServeAsync()
+        {
+            while (!_stop.IsCancellationRequested)
+            {
+                try
+                {
+                    using var client = await _listener.AcceptTcpClientAsync(_stop.Token);
+                    await using var stream = client.GetStream();
+                    var request = new StringBuilder();
+                    var buffer = new byte[4096];
+                    while (!request.ToString().EndsWith("\r\n\r\n", StringComparison.Ordinal))
+                        request.Append(Encoding.ASCII.GetString(buffer, 0, await stream.ReadAsync(buffer, _stop.Token)));
+                    Requests.Add(request.ToString());
+                    var body = Encoding.UTF8.GetBytes(Answer.Body);
+                    await stream.WriteAsync(Encoding.ASCII.GetBytes($"{Answer.Header}Content-Length: {body.Length + MissingBytes}\r\nConnection: close\r\n\r\n"), _stop.Token);
+                    await stream.WriteAsync(body, _stop.Token);
+                }
+                catch (OperationCanceledException)
+                {
+                    return;
+                }
+            }
+        }
+    }
+}
