@@ -6,6 +6,7 @@ return args switch
     ["tokenize", .. var rest] => TokenizeBenchmark.Run(rest),
     ["gemm"] => GemmBenchmark.Run(),
     ["train", .. var rest] => TrainBenchmark.Run(rest),
+    ["scaling", .. var rest] => ScalingBenchmark.Run(rest),
     _ => Usage(),
 };
 
@@ -15,6 +16,7 @@ static int Usage()
         Usage: dotnet run -c Release --project benchmarks/Sora.Benchmarks -- VERB
           gemm                 GFLOP/s of fp32 matrix products, one thread
           train [gpt|llama]    tokens/s of one worker with one thread, and its share of the matrix rate
+          scaling [ROUNDS [STEPS]]  one run of two workers beside two independent runs
           tokenize [FILE...]   MB/s of one core: our tokenizers and Microsoft.ML.Tokenizers', on English prose (default: the .NET documentation files)
         """);
     return 2;
