@@ -23,9 +23,6 @@ namespace Sora.Coordinator;
 /// </summary>
 public sealed class CoordinatorHost : IAsyncDisposable
 {
-    /// <summary>Version of the worker protocol; a worker that says another one is refused.</summary>
-    public const uint ProtocolVersion = 1;
-
     private static readonly TimeSpan AskLimit = TimeSpan.FromSeconds(30);
 
     private readonly WebApplication _web;
@@ -42,14 +39,16 @@ public sealed class CoordinatorHost : IAsyncDisposable
         _directory = directory;
         _options = options;
         Token = token;
-        Address = web.Urls.Single();
+        Address = Dialable(new Uri(web.Urls.Single()));
     }
 
-    /// <summary>Where workers dial.</summary>
+    /// <summary>Where workers on this machine dial.</summary>
     public string Address { get; }
 
     /// <summary>What workers must show.</summary>
     public string Token { get; }
+
+    internal Task<(ActorSystem System, IActorRef Pool)> Actors => _actors;
 
     /// <summary>
     /// Starts a coordinator. Returns as soon as workers can dial; the actors come up meanwhile, so that worker processes
@@ -162,9 +161,20 @@ public sealed class CoordinatorHost : IAsyncDisposable
 
     private static void UseOnly(IServiceCollection services, ILoggerFactory loggers)
     {
-        services.Replace(ServiceDescriptor.Singleton(loggers));
+        services.Replace(ServiceDescriptor.Singleton<ILoggerFactory>(new FrameworkLoggers(loggers)));
         services.Replace(ServiceDescriptor.Singleton<IHostLifetime>(new NoConsoleLifetime()));
         services.Configure<HostOptions>(host => host.ShutdownTimeout = TimeSpan.FromSeconds(1.5));
+    }
+
+    // "All addresses" can be listened on but, on some systems, not dialled.
+    private static string Dialable(Uri listening)
+    {
+        var address = IPAddress.Parse(listening.DnsSafeHost);
+        if (address.Equals(IPAddress.Any))
+            address = IPAddress.Loopback;
+        else if (address.Equals(IPAddress.IPv6Any))
+            address = IPAddress.IPv6Loopback;
+        return $"http://{new IPEndPoint(address, listening.Port)}";
     }
 
     private static IPEndPoint ParseListenUrl(string url)

@@ -229,6 +229,14 @@ public sealed class CoordinatorHostTests
         Assert.Contains("another program uses that port", error.Message);
     }
 
+    [Fact]
+    public async Task Listening_on_all_addresses_gives_one_that_can_be_dialled()
+    {
+        await using var coordinator = await TestCoordinator.StartAsync(options => options with { ListenUrl = "http://0.0.0.0:0" });
+
+        Assert.StartsWith("http://127.0.0.1:", coordinator.Host.Address);
+    }
+
     [Theory]
     [InlineData("not an address")]
     [InlineData("https://127.0.0.1:0")]

@@ -1,6 +1,7 @@
 using Grpc.Core;
 using Grpc.Net.Client;
 using Sora.Protocol.Api;
+using Sora.Protocol.Generations;
 
 namespace Sora.Coordinator.Tests;
 
@@ -24,7 +25,7 @@ internal sealed class FakeWorker : IAsyncDisposable
 
     public static Metadata Bearer(string token) => new() { { "authorization", $"Bearer {token}" } };
 
-    public static async Task<FakeWorker> DialAsync(CoordinatorHost host, string id, uint version = CoordinatorHost.ProtocolVersion)
+    public static async Task<FakeWorker> DialAsync(CoordinatorHost host, string id, uint version = WorkerProtocol.Version)
     {
         var channel = GrpcChannel.ForAddress(host.Address);
         var client = new WorkerGateway.WorkerGatewayClient(channel);
@@ -38,11 +39,16 @@ internal sealed class FakeWorker : IAsyncDisposable
 
     public async Task<FromCoordinator> HearAsync()
     {
-        Assert.True(await _call.ResponseStream.MoveNext(TestContext.Current.CancellationToken), $"the stream of {Id} ended");
+        using var patience = TestCoordinator.Patience();
+        Assert.True(await _call.ResponseStream.MoveNext(patience.Token), $"the stream of {Id} ended");
         return _call.ResponseStream.Current;
     }
 
-    public async Task<bool> StreamEndsAsync() => !await _call.ResponseStream.MoveNext(TestContext.Current.CancellationToken);
+    public async Task<bool> StreamEndsAsync()
+    {
+        using var patience = TestCoordinator.Patience();
+        return !await _call.ResponseStream.MoveNext(patience.Token);
+    }
 
     /// <summary>Takes the assignment and delivers a canary.</summary>
     public async Task<Assignment> ProveAsync(string canary)

@@ -3,6 +3,9 @@ using Sora.Protocol.Blocks;
 using Sora.Protocol.Jobs;
 using Sora.Protocol.Runs;
 
+// Each test has an actor system of its own; several starting at once only slow each other down.
+[assembly: CollectionBehavior(DisableTestParallelization = true)]
+
 namespace Sora.Coordinator.Tests;
 
 /// <summary>A coordinator in a temporary folder, and submissions for it.</summary>
@@ -40,10 +43,19 @@ internal sealed class TestCoordinator : IAsyncDisposable
         Parameters = 10,
     };
 
+    /// <summary>Ends a wait that would never end, so that the test fails by name.</summary>
+    public static CancellationTokenSource Patience()
+    {
+        var patience = CancellationTokenSource.CreateLinkedTokenSource(TestContext.Current.CancellationToken);
+        patience.CancelAfter(TimeSpan.FromMinutes(1));
+        return patience;
+    }
+
     public static async Task<List<RunEvent>> ToEndAsync(RunHandle run)
     {
+        using var patience = Patience();
         var events = new List<RunEvent>();
-        await foreach (var happened in run.Events.WithCancellation(TestContext.Current.CancellationToken))
+        await foreach (var happened in run.Events.WithCancellation(patience.Token))
             events.Add(happened);
         return events;
     }

@@ -22,7 +22,8 @@ internal static class AkkaConfiguration
     public const string Role = "controller";
 
     // Settings that Akka.Hosting has no property for. The short intervals spare a single node the waits that protect
-    // clusters of hundreds; the journal and the sharding coordinator are warm within the first second.
+    // clusters of hundreds. The long limits let the first start, which is mostly compilation, through on a machine whose
+    // cores are all taken by training.
     private const string Settings =
         """
         akka {
@@ -33,6 +34,7 @@ internal static class AkkaConfiguration
             run-by-clr-shutdown-hook = off
             exit-clr = off
           }
+          actor.creation-timeout = 60s
           actor.serializers.json = "Sora.Coordinator.Serialization.RefusingSerializer, Sora.Coordinator"
           cluster {
             log-info = off
@@ -61,7 +63,7 @@ internal static class AkkaConfiguration
         {
             loggers.LogLevel = AkkaLogLevel.WarningLevel;
             loggers.ClearLoggers();
-            loggers.AddLoggerFactory(options.LoggerFactory);
+            loggers.AddLoggerFactory(new FrameworkLoggers(options.LoggerFactory));
         })
         .WithStrictSerialization()
         .WithCustomSerializer("sora", CoordinatorSerializer.Bindings, system => new CoordinatorSerializer(system))
@@ -88,6 +90,9 @@ internal static class AkkaConfiguration
                 sql {
                   connection-string = "{{JournalFile.ConnectionString(options).Replace("\\", "\\\\").Replace("\"", "\\\"")}}"
                   provider-name = "SQLite.MS"
+                  circuit-breaker.call-timeout = 60s
+                  recovery-event-timeout = 60s
+                  tag-write-mode = Csv # nothing is tagged: saves a table and a join
                 }
               }
               snapshot-store.plugin = "akka.persistence.no-snapshot-store"

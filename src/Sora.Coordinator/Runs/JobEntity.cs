@@ -48,7 +48,7 @@ internal sealed partial class JobEntity : ReceivePersistentActor, IWithTimers
         Command<StopRun>(stop => Turn(new StopRequested(stop.Reason)));
         Command<SecretDrawn>(Turn);
         Command<TimerElapsed>(elapsed => Turn(new TimerFired(elapsed.Timer, elapsed.After)));
-        Command<QueryRun>(_ => Sender.Tell(new RunStatus(_run, _state.Phase, _state.LastGeneration, _state.Checkpoint?.Step, _state.Checkpoint?.Path)));
+        Command<QueryRun>(_ => Answer());
     }
 
     public static Props Props(string run, IActorRef pool, RunDirectory directory, CoordinatorOptions options) =>
@@ -107,10 +107,18 @@ internal sealed partial class JobEntity : ReceivePersistentActor, IWithTimers
         _pool.Tell(new OpenRun(_run, submit.Spec.Workers));
     }
 
+    private void Answer()
+    {
+        Sender.Tell(new RunStatus(_run, _state.Phase, _state.LastGeneration, _state.Checkpoint?.Step, _state.Checkpoint?.Path));
+        if (_state.Phase is RunPhase.Idle or RunPhase.Ended)
+            Passivate();
+    }
+
     private void Offer(OfferWorker offer, IActorRef session)
     {
         _sessions[offer.Hello.Worker] = session;
         Context.Watch(session);
+        Timers.Cancel(offer.Hello.Worker);
         Turn(new WorkerArrived(offer.Hello));
     }
 
@@ -122,6 +130,12 @@ internal sealed partial class JobEntity : ReceivePersistentActor, IWithTimers
 
     private void Turn(CoordinatorEvent happened)
     {
+        // A late word of a worker has brought the entity back.
+        if (_state.Phase == RunPhase.Ended && happened is not RunSubmitted)
+        {
+            Passivate();
+            return;
+        }
         var (next, effects) = CoordinatorProtocol.Decide(_state, happened);
         if (next.Phase != _state.Phase)
             LogPhase(_log, _run, _state.Phase, next.Phase);
@@ -176,7 +190,7 @@ internal sealed partial class JobEntity : ReceivePersistentActor, IWithTimers
         }
     }
 
-    // An ended run must leave memory; asked again, it comes back from the journal.
+    // Only a run that is going on stays in memory; asked again, it comes back from the journal.
     private void Passivate() => Context.Parent.Tell(new Passivate(PoisonPill.Instance));
 
     private void JournalFailed(Exception cause)

@@ -18,6 +18,9 @@ internal sealed record WorkerIsFree(Hello Hello) : INoSerializationVerificationN
 /// <summary>For a session: its worker takes part in a run.</summary>
 internal sealed record Enlisted(string Run) : INoSerializationVerificationNeeded;
 
+/// <summary>For a session: the run its worker took part in is over.</summary>
+internal sealed record Released(string Run) : INoSerializationVerificationNeeded;
+
 /// <summary>For a session: turn the worker away.</summary>
 internal sealed record TurnAway(string Reason, int ExitCode) : INoSerializationVerificationNeeded;
 
@@ -37,7 +40,7 @@ internal sealed partial class WorkerPool : ReceiveActor
         _log = log;
         Receive<WorkerIsFree>(free => Welcome(free.Hello, Sender));
         Receive<OpenRun>(Open);
-        Receive<CloseRun>(close => _open.RemoveAll(run => run.Run == close.Run));
+        Receive<CloseRun>(Close);
         Receive<Terminated>(gone => Forget(gone.ActorRef));
     }
 
@@ -66,6 +69,14 @@ internal sealed partial class WorkerPool : ReceiveActor
         foreach (var (hello, session) in _idle)
             Offer(hello, session);
         _idle.Clear();
+    }
+
+    // Most workers have been dismissed by the run; this reaches those it never came to know, should it break down.
+    private void Close(CloseRun close)
+    {
+        _open.RemoveAll(run => run.Run == close.Run);
+        foreach (var session in _connected.Values)
+            session.Tell(new Released(close.Run));
     }
 
     private void Offer(Hello hello, IActorRef session)

@@ -3,6 +3,7 @@ using Akka.Actor;
 using Microsoft.Extensions.Logging;
 using Sora.Coordinator.Runs;
 using Sora.Protocol.Api;
+using Sora.Protocol.Generations;
 using Sora.Protocol.Jobs;
 
 namespace Sora.Coordinator.Workers;
@@ -16,12 +17,17 @@ internal sealed record StreamClosed(string Reason) : INoSerializationVerificatio
 /// </summary>
 internal sealed partial class WorkerSession : ReceiveActor, IWithTimers
 {
+    // Several ticks make up the limit: after a pause of this very process one is due at once, before what the worker said
+    // meanwhile is read.
+    private const int TicksOfSilence = 3;
+
     private readonly IActorRef _pool;
     private readonly ChannelWriter<FromCoordinator> _outbound;
     private readonly TimeSpan _silenceLimit;
     private readonly ILogger _log;
     private string _worker = "";
     private string? _run;
+    private int _silentTicks;
 
     public WorkerSession(IActorRef pool, ChannelWriter<FromCoordinator> outbound, TimeSpan silenceLimit, ILogger log)
     {
@@ -37,7 +43,7 @@ internal sealed partial class WorkerSession : ReceiveActor, IWithTimers
 
     public ITimerScheduler Timers { get; set; } = null!;
 
-    protected override void PreStart() => ExpectLife();
+    protected override void PreStart() => AwaitTick();
 
     protected override void PostStop() => _outbound.TryComplete();
 
@@ -46,7 +52,7 @@ internal sealed partial class WorkerSession : ReceiveActor, IWithTimers
         Receive<FromWorker>(message => message.BodyCase == FromWorker.BodyOneofCase.Hello, message => Greet(message.Hello));
         Receive<FromWorker>(message => Refuse($"The first message must be Hello, not {message.BodyCase}.", ExitCode.Usage));
         Receive<StreamClosed>(_ => Context.Stop(Self));
-        Receive<Silence>(_ => Refuse($"No Hello came within {_silenceLimit.TotalSeconds:0.#} s.", ExitCode.Failure));
+        Receive<Tick>(_ => Count(() => Refuse($"No Hello came within {_silenceLimit.TotalSeconds:0.#} s.", ExitCode.Failure)));
     }
 
     private void Connected()
@@ -54,16 +60,18 @@ internal sealed partial class WorkerSession : ReceiveActor, IWithTimers
         Receive<FromWorker>(Hear);
         Receive<Enlisted>(enlisted => _run = enlisted.Run);
         Receive<DeliverToWorker>(deliver => Deliver(deliver.Message));
+        Receive<Released>(released => released.Run == _run, _ => Deliver(new FromCoordinator { Goodbye = new Goodbye { Reason = "the run is over" } }));
+        Receive<Released>(_ => { });
         Receive<TurnAway>(away => Refuse(away.Reason, away.ExitCode));
         Receive<StreamClosed>(closed => Lose(closed.Reason));
-        Receive<Silence>(_ => Lose($"nothing was heard from it for {_silenceLimit.TotalSeconds:0.#} s."));
+        Receive<Tick>(_ => Count(() => Lose($"nothing was heard from it for {_silenceLimit.TotalSeconds:0.#} s.")));
     }
 
     private void Greet(Hello hello)
     {
-        if (hello.ProtocolVersion != CoordinatorHost.ProtocolVersion)
+        if (hello.ProtocolVersion != WorkerProtocol.Version)
         {
-            Refuse($"Worker {hello.Worker} speaks protocol version {hello.ProtocolVersion}, this coordinator {CoordinatorHost.ProtocolVersion}. Run the same release of sora on both.", ExitCode.Usage);
+            Refuse($"Worker {hello.Worker} speaks protocol version {hello.ProtocolVersion}, this coordinator {WorkerProtocol.Version}. Run the same release of sora on both.", ExitCode.Usage);
             return;
         }
         if (hello.Worker.Length == 0)
@@ -72,14 +80,14 @@ internal sealed partial class WorkerSession : ReceiveActor, IWithTimers
             return;
         }
         _worker = hello.Worker;
-        ExpectLife();
+        _silentTicks = 0;
         Become(Connected);
         _pool.Tell(new WorkerIsFree(hello));
     }
 
     private void Hear(FromWorker message)
     {
-        ExpectLife();
+        _silentTicks = 0;
         if (_run is not null && message.BodyCase is not (FromWorker.BodyOneofCase.Heartbeat or FromWorker.BodyOneofCase.Hello or FromWorker.BodyOneofCase.None))
             JobRegion.Of(Context.System).Tell(new ForwardFromWorker(_run, _worker, message));
     }
@@ -105,7 +113,15 @@ internal sealed partial class WorkerSession : ReceiveActor, IWithTimers
         Context.Stop(Self);
     }
 
-    private void ExpectLife() => Timers.StartSingleTimer(nameof(Silence), Silence.Instance, _silenceLimit);
+    private void Count(Action tooLong)
+    {
+        if (++_silentTicks >= TicksOfSilence)
+            tooLong();
+        else
+            AwaitTick();
+    }
+
+    private void AwaitTick() => Timers.StartSingleTimer(nameof(Tick), Tick.Instance, _silenceLimit / TicksOfSilence);
 
     [LoggerMessage(1110, LogLevel.Warning, "Worker '{Worker}' is refused: {Reason}")]
     private static partial void LogRefused(ILogger logger, string worker, string reason);
@@ -113,8 +129,8 @@ internal sealed partial class WorkerSession : ReceiveActor, IWithTimers
     [LoggerMessage(1111, LogLevel.Debug, "Worker {Worker} is gone: {Reason}")]
     private static partial void LogLost(ILogger logger, string worker, string reason);
 
-    private sealed class Silence : INoSerializationVerificationNeeded, INotInfluenceReceiveTimeout
+    private sealed class Tick : INoSerializationVerificationNeeded, INotInfluenceReceiveTimeout
     {
-        public static readonly Silence Instance = new();
+        public static readonly Tick Instance = new();
     }
 }

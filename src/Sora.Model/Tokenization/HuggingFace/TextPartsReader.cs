@@ -34,9 +34,13 @@ internal static class TextPartsReader
         ReadNormalizer(root["normalizer"], parts);
         ReadPreTokenizer(root["pre_tokenizer"], parts);
         if (parts.IsByteLevel)
+        {
             CheckByteLevelDecoder(root["decoder"]);
-        else
-            ReadCharacterDecoder(root["decoder"], parts);
+            return parts;
+        }
+        if (!root["model"]["byte_fallback"].Flag())
+            throw root["model"].Unsupported("without byte_fallback and without a ByteLevel pre_tokenizer: characters outside the vocabulary would be lost");
+        ReadCharacterDecoder(root["decoder"], parts);
         return parts;
     }
 
@@ -48,6 +52,9 @@ internal static class TextPartsReader
             case "Sequence":
                 foreach (var item in normalizer["normalizers"].Items())
                     ReadNormalizer(item, parts);
+                break;
+            case "NFC":
+                parts.Normalizers.Add(new CanonicalComposition());
                 break;
             case "Replace" when normalizer["pattern"]["String"] is { IsText: true } pattern && pattern.Text.Length > 0:
                 parts.Normalizers.Add(new ReplaceNormalizer(pattern.Text, normalizer["content"].Text));

@@ -22,7 +22,7 @@ internal static class TokenizerJsonReader
         {
             "byte" => new ByteTokenizer(),
             OpenAiTokenizer.O200k or OpenAiTokenizer.Cl100k => OpenAiTokenizer.Create(kind),
-            _ => ReadBpe(files, kind, JsonPart.Parse(files.Tokenizer, file), config),
+            _ => ReadBpe(files, kind == "bpe" ? kind : "file", JsonPart.Parse(files.Tokenizer, file), config),
         };
     }
 
@@ -31,9 +31,6 @@ internal static class TokenizerJsonReader
         var model = root["model"];
         CheckModel(model);
         var text = TextPartsReader.Read(root);
-        if (!text.IsByteLevel && !model["byte_fallback"].Flag())
-            throw model.Unsupported("without byte_fallback and without a ByteLevel pre_tokenizer: characters outside the vocabulary would be lost");
-
         var vocab = ReadVocab(model["vocab"]);
         var merges = ReadMerges(model["merges"], vocab, text);
         var added = root["added_tokens"].Items().Select(AddedToken.Read).ToList();

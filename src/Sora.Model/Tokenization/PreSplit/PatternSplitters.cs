@@ -60,11 +60,12 @@ internal sealed class Gpt2Splitter : PreSplitter
 
 /// <summary>The pattern of cl100k and its descendants Llama 3 (3 digits a word) and Qwen 2 (1 digit a word).</summary>
 /// <param name="digits">Most digits in a word.</param>
-/// <param name="keepsTrailingSpace">White space at the very end is one word (<c>\s++$</c>), even with line ends inside.</param>
+/// <param name="keepsTrailingSpace">White space at the very end is one word, even with line ends inside.</param>
 internal sealed class Cl100kSplitter(int digits, bool keepsTrailingSpace) : PreSplitter
 {
+    // OpenAI's has possessive quantifiers, which not every engine knows, and ends with \s++$; this is equal.
     public const string Pattern =
-        @"'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}++|\p{N}{1,3}| ?[^\s\p{L}\p{N}]++[\r\n]*|\s++$|\s*[\r\n]|\s+(?!\S)|\s";
+        @"'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s+(?![\s\S])|\s*[\r\n]|\s+(?!\S)|\s";
 
     public const string Llama3Pattern =
         @"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";

@@ -23,7 +23,7 @@ internal sealed partial class RegexSplitter(string pattern) : PreSplitter
     /// <summary>Why a pattern cannot be used; null when it can.</summary>
     public static string? WhyNot(string pattern)
     {
-        if (DifferentMeaning().Match(pattern) is { Success: true } different) return $"{different.Value} means something else to a .NET regular expression";
+        if (OnigurumaPattern.Difference(pattern) is { } difference) return difference;
         if (pattern.Any(char.IsSurrogate)) return "it names characters beyond U+FFFF";
         foreach (Match range in Range().Matches(pattern))
         {
@@ -31,7 +31,7 @@ internal sealed partial class RegexSplitter(string pattern) : PreSplitter
         }
         try
         {
-            return new Regex(pattern, RegexOptions.CultureInvariant).IsMatch("") ? "it matches nothing at all" : null;
+            return new Regex(pattern, RegexOptions.CultureInvariant).IsMatch("") ? "it matches the empty string" : null;
         }
         catch (ArgumentException error)
         {
@@ -82,17 +82,6 @@ internal sealed partial class RegexSplitter(string pattern) : PreSplitter
         }
         if (last < text.Length) ends.Add(text.Length);
     }
-
-    // In this order: class intersections and POSIX classes; escapes but the plain ones (a backslash pair is one character); properties that are no general
-    // category; anchors, which are per line in Oniguruma; possessive quantifiers; groups but the plain ones.
-    [GeneratedRegex(
-        @"&&|\[\[|\[:" +
-        @"|(?<=(?<!\\)(?:\\\\)*)\\[^prntsdPDS\[\](){}.*+?^$|\\/\-!""#%&',:;<=>@_`~ ]" +
-        @"|\\[Pp](?!\{(?:L[ultmo]?|M[nce]?|N[dlo]?|P[cdseifo]?|S[mcko]?|Z[slp]?|C[cfon]?)\})" +
-        @"|(?<![\[\\])[\^$]" +
-        @"|[*+?]\+|\{\d+(?:,\d*)?\}\+" +
-        @"|\(\?(?![:=!>]|i:|<[=!])")]
-    private static partial Regex DifferentMeaning();
 
     [GeneratedRegex(@"([^\\])-([^\]])")]
     private static partial Regex Range();

@@ -9,8 +9,7 @@ public class PatternSplitterTests
     public static TheoryData<string, string> Patterns => new()
     {
         { "gpt2", Gpt2Splitter.Pattern },
-        // .NET has no possessive quantifiers; (?>x) is the same.
-        { "cl100k", @"'(?i:[sdmt]|ll|ve|re)|(?>[^\r\n\p{L}\p{N}]?)(?>\p{L}+)|\p{N}{1,3}| ?(?>[^\s\p{L}\p{N}]+)[\r\n]*|(?>\s+)$|\s*[\r\n]|\s+(?!\S)|\s" },
+        { "cl100k", Cl100kSplitter.Pattern },
         { "llama3", Cl100kSplitter.Llama3Pattern },
         { "qwen2", Cl100kSplitter.Qwen2Pattern },
         { "o200k", O200kSplitter.Pattern },
@@ -22,7 +21,7 @@ public class PatternSplitterTests
     {
         var splitter = Splitter(name);
         var regex = new Regex(pattern, RegexOptions.CultureInvariant);
-        RandomText.BasicPlane.Sample(text => Assert.Equal(regex.Matches(text).Select(match => match.Value), splitter.Split(text)), iter: 20_000);
+        RandomText.BasicPlane.Sample(text => Assert.Equal(regex.Matches(text).Select(match => match.Value), splitter.Split(text)), iter: 4000);
     }
 
     [Theory]

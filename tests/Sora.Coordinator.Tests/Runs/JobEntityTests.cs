@@ -1,0 +1,92 @@
+using System.Collections.Concurrent;
+using Akka.Actor;
+using Microsoft.Data.Sqlite;
+using Microsoft.Extensions.Logging;
+using Sora.Protocol.Runs;
+
+namespace Sora.Coordinator.Tests.Runs;
+
+public sealed class JobEntityTests
+{
+    private static CancellationToken Cancel => TestContext.Current.CancellationToken;
+
+    [Fact]
+    public async Task An_ended_run_leaves_memory()
+    {
+        await using var coordinator = await TestCoordinator.StartAsync();
+        var run = await coordinator.Host.SubmitAsync(TestCoordinator.Submission("fleeting", workers: 1));
+        await using var worker = await FakeWorker.DialAsync(coordinator.Host, "w1");
+        var generation = await FakeWorker.BeginAsync(worker);
+        var (system, _) = await coordinator.Host.Actors;
+        var entity = await system.ActorSelection("/system/sharding/job/*/fleeting").ResolveOne(TimeSpan.FromSeconds(10), Cancel);
+        var gone = entity.WatchAsync(Cancel);
+
+        await worker.FinishAsync(generation, 3, "weights");
+        await TestCoordinator.ToEndAsync(run);
+
+        Assert.True(await gone);
+    }
+
+    [Fact]
+    public async Task A_journal_that_fails_in_the_middle_ends_the_run_and_names_the_file()
+    {
+        await using var coordinator = await TestCoordinator.StartAsync();
+        var run = await coordinator.Host.SubmitAsync(TestCoordinator.Submission("unwritten", workers: 1));
+        await using var worker = await FakeWorker.DialAsync(coordinator.Host, "w1");
+        var generation = await FakeWorker.BeginAsync(worker);
+        var path = Path.Combine(coordinator.Folder, "journal.db");
+        using (var connection = new SqliteConnection($"Data Source={path}"))
+        {
+            connection.Open();
+            using var command = connection.CreateCommand();
+            command.CommandText = "DROP TABLE journal";
+            command.ExecuteNonQuery();
+        }
+        await worker.FinishAsync(generation, 3, "weights");
+
+        var failed = Assert.IsType<RunFailed>((await TestCoordinator.ToEndAsync(run))[^1]);
+
+        Assert.Contains(path, failed.Message);
+        Assert.Contains(path, (await worker.HearAsync()).Goodbye.Reason);
+    }
+
+    [Fact]
+    public async Task An_undisturbed_run_logs_no_warning()
+    {
+        var log = new WarningLog();
+        await using (var coordinator = await TestCoordinator.StartAsync(options => options with { LoggerFactory = log }))
+        {
+            var run = await coordinator.Host.SubmitAsync(TestCoordinator.Submission("quiet", workers: 1));
+            await using var worker = await FakeWorker.DialAsync(coordinator.Host, "w1");
+            var generation = await FakeWorker.BeginAsync(worker);
+            await worker.FinishAsync(generation, 3, "weights");
+            await TestCoordinator.ToEndAsync(run);
+            Assert.NotNull((await worker.HearAsync()).Goodbye);
+        }
+
+        Assert.Empty(log.Lines);
+    }
+
+    private sealed class WarningLog : ILoggerFactory, ILogger
+    {
+        public ConcurrentQueue<string> Lines { get; } = [];
+
+        public ILogger CreateLogger(string categoryName) => this;
+
+        public void AddProvider(ILoggerProvider provider) => throw new NotSupportedException();
+
+        public IDisposable? BeginScope<TState>(TState state) where TState : notnull => null;
+
+        public bool IsEnabled(LogLevel logLevel) => logLevel >= LogLevel.Warning;
+
+        public void Log<TState>(LogLevel logLevel, EventId eventId, TState state, Exception? exception, Func<TState, Exception?, string> formatter)
+        {
+            if (IsEnabled(logLevel))
+                Lines.Enqueue($"{formatter(state, exception)} {exception}");
+        }
+
+        public void Dispose()
+        {
+        }
+    }
+}
