@@ -18,8 +18,6 @@ public static class CheckpointFolder
     /// <summary>File of the job.</summary>
     public const string JobFileName = "job.json";
 
-    private const string TemporarySuffix = ".partial";
-
     /// <summary>Writes a checkpoint and removes the oldest ones above the limit. Saving the same step again is harmless.</summary>
     /// <param name="contents">What to write; read before this returns, never kept.</param>
     /// <param name="saveTotalLimit">Checkpoints to keep; 0: all.</param>
@@ -30,12 +28,12 @@ public static class CheckpointFolder
         ArgumentOutOfRangeException.ThrowIfNegative(contents.Step);
         var parent = CheckpointCatalog.FolderOf(contents.OutputDir);
         var final = Path.Combine(parent, NameOf(contents.Step));
-        var temporary = TemporaryNameFor(final);
+        var temporary = PartialFolder.NameFor(final);
         try
         {
             CreateDurably(parent);
             Directory.CreateDirectory(temporary);
-            RemoveLeftovers(parent, Directory.GetLastWriteTimeUtc(temporary));
+            PartialFolder.RemoveLeftovers(parent, Directory.GetLastWriteTimeUtc(temporary));
             var manifest = Write(contents, temporary);
             DurableFiles.FlushFolder(temporary);
             Publish(temporary, final);
@@ -50,7 +48,7 @@ public static class CheckpointFolder
         }
         finally
         {
-            TryRemove(temporary);
+            PartialFolder.TryRemove(temporary);
         }
     }
 
@@ -166,51 +164,11 @@ public static class CheckpointFolder
         // The same step again: after a resume it is what lies there already, unless that was damaged or of another job.
         if (Verify(final).Count == 0 && CheckpointManifest.Read(final).Checksum == CheckpointManifest.Read(temporary).Checksum)
             return;
-        var replaced = TemporaryNameFor(final);
+        var replaced = PartialFolder.NameFor(final);
         Directory.Move(final, replaced);
         Directory.Move(temporary, final);
         DurableFiles.FlushFolder(parent);
-        TryRemove(replaced);
-    }
-
-    /// <summary>Removes a checkpoint so that no half-removed one is ever seen; false where that is not possible just now.</summary>
-    internal static bool TryDelete(string folder)
-    {
-        var removed = TemporaryNameFor(folder);
-        try
-        {
-            Directory.Move(folder, removed);
-        }
-        catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
-        {
-            return false; // somebody reads it (Windows); the next save tries again
-        }
-        TryRemove(removed);
-        return true;
-    }
-
-    private static string TemporaryNameFor(string final) =>
-        Path.Combine(Path.GetDirectoryName(final)!, $".{Path.GetFileName(final)}.{Guid.NewGuid():N}{TemporarySuffix}");
-
-    // What a killed process left. Young folders stay: a process believed dead may still be writing one.
-    private static void RemoveLeftovers(string parent, DateTime now)
-    {
-        foreach (var leftover in Directory.GetDirectories(parent, $".*{TemporarySuffix}"))
-            if (Directory.GetLastWriteTimeUtc(leftover) < now - TimeSpan.FromMinutes(10))
-                TryRemove(leftover);
-    }
-
-    private static void TryRemove(string folder)
-    {
-        try
-        {
-            if (Directory.Exists(folder))
-                Directory.Delete(folder, recursive: true);
-        }
-        catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
-        {
-            // It bears a temporary name, so it harms nobody, and a later save removes it.
-        }
+        PartialFolder.TryRemove(replaced);
     }
 
     private static void CreateDurably(string folder)

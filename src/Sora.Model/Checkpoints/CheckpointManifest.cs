@@ -67,9 +67,12 @@ public sealed record CheckpointManifest
                 ?? throw new JsonException("it holds null");
             if (manifest.FormatVersion is < 1 or > CurrentFormatVersion)
                 throw new SoraException($"{path} has format version {manifest.FormatVersion}; this program reads up to {CurrentFormatVersion}. Use the version of sora that wrote it.", ExitCode.InvalidInput);
-            return ChecksumOf(manifest) == manifest.Checksum
-                ? manifest
-                : throw new SoraException($"{path} is damaged: its content does not give its checksum.", ExitCode.InvalidInput);
+            if (ChecksumOf(manifest) != manifest.Checksum)
+                throw new SoraException($"{path} is damaged: its content does not give its checksum.", ExitCode.InvalidInput);
+            // A name that leads out of the folder would have other people's files read.
+            return manifest.Files.FirstOrDefault(file => Path.GetFileName(file.Name) != file.Name || file.Name is "" or "." or "..") is { } odd
+                ? throw new SoraException($"{path} names a file '{odd.Name}' outside the checkpoint; do not use it.", ExitCode.InvalidInput)
+                : manifest;
         }
         catch (JsonException exception)
         {

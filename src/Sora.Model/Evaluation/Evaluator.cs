@@ -22,6 +22,7 @@ public sealed record TextScore(double Loss, double Perplexity, double BitsPerByt
 public sealed class Evaluator
 {
     private const int Ignored = -100; // cross_entropy's own default
+    private const int LongestWindow = 2048; // what a published model allows may be far beyond this machine's memory
 
     private readonly LanguageModel _model;
     private readonly Device _device;
@@ -29,9 +30,9 @@ public sealed class Evaluator
     private readonly int _context;
     private readonly int _batch;
 
-    /// <summary>Scores with a loaded model.</summary>
+    /// <summary>Scores with a loaded model, in windows of its context length, at most 2048.</summary>
     public Evaluator(LoadedModel loaded, int batchSize = 8)
-        : this(loaded.Model, loaded.Device, loaded.Description.EndOfText, loaded.Description.MaxPositions, batchSize) { }
+        : this(loaded.Model, loaded.Device, loaded.Description.EndOfText, Math.Min(loaded.Description.MaxPositions, LongestWindow), batchSize) { }
 
     /// <summary>Scores with a model in evaluation mode.</summary>
     /// <param name="model">The network.</param>

@@ -19,11 +19,13 @@ internal static class TokenSampler
         var best = 0;
         for (var id = 0; id < logits.Length; id++)
         {
-            if (float.IsNaN(logits[id]) || float.IsPositiveInfinity(logits[id]))
-                throw new SoraException("The model's output is not a finite number: its weights have diverged. Use an earlier checkpoint.", ExitCode.Diverged);
+            if (float.IsNaN(logits[id]))
+                throw Diverged();
             if (logits[id] > logits[best])
                 best = id;
         }
+        if (!float.IsFinite(logits[best]))
+            throw Diverged();
         if (options.Temperature == 0)
             return best;
 
@@ -35,6 +37,9 @@ internal static class TokenSampler
             ? Draw(weights, null, weights.Length, uniform)
             : DrawFromLikeliest(weights, options, uniform);
     }
+
+    private static SoraException Diverged() =>
+        new("The model's output is not a finite number: its weights have diverged. Use an earlier checkpoint.", ExitCode.Diverged);
 
     private static int DrawFromLikeliest(double[] weights, GenerationOptions options, double uniform)
     {

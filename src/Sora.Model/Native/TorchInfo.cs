@@ -1,25 +1,64 @@
-using Sora.Protocol.Jobs;
-using TorchSharp;
+using System.Runtime.InteropServices;
+using System.Text;
 using static TorchSharp.torch;
 
 namespace Sora.Model.Native;
 
-/// <summary>What <c>sora doctor</c> tells of the native libraries.</summary>
-/// <param name="Folder">Where libtorch was loaded from.</param>
-/// <param name="Version">Its version.</param>
-/// <param name="TorchSharpLibrary">TorchSharp's native library: as shipped, or the copy mended for an older system.</param>
-/// <param name="HasFusedOperators">Whether operators are called through libtorch's C interface rather than the managed fallbacks.</param>
-/// <param name="CudaDevices">CUDA GPUs that libtorch sees.</param>
-public sealed record TorchInfo(string Folder, string Version, string TorchSharpLibrary, bool HasFusedOperators, int CudaDevices)
+/// <summary>What is loaded and what it can use, for <c>sora doctor</c> and a run's fingerprint.</summary>
+/// <param name="Version">libtorch's version.</param>
+/// <param name="Folder">Where libtorch lies.</param>
+/// <param name="TorchSharpLibrary">File of TorchSharp's native library that was loaded: the shipped one or the mended copy.</param>
+/// <param name="CpuCapability">Widest vector instructions libtorch uses (DEFAULT, AVX2, AVX512, ...); "unknown" where it does not say.</param>
+/// <param name="Threads">Threads libtorch computes with.</param>
+/// <param name="HasFusedOperators">Whether operators TorchSharp lacks can be reached; without them slower equivalents are used.</param>
+/// <param name="Gpus">CUDA devices, in order, with their names and memory.</param>
+public sealed record TorchInfo(
+    string Version, string Folder, string TorchSharpLibrary, string CpuCapability, int Threads, bool HasFusedOperators, IReadOnlyList<string> Gpus)
 {
-    /// <summary>Loads the libraries and looks.</summary>
-    /// <exception cref="SoraException">They cannot be loaded; the message says why.</exception>
+    /// <summary>How many CUDA devices libtorch sees.</summary>
+    public int CudaDevices => Gpus.Count;
+
+    /// <summary>Loads libtorch and asks it.</summary>
+    /// <exception cref="Sora.Protocol.Jobs.SoraException">It cannot be loaded; the message says why and what to do.</exception>
     public static TorchInfo Read()
     {
         TorchRuntime.Load();
         var loaded = TorchRuntime.Loaded;
         return new TorchInfo(
-            loaded.Folder, TorchRuntime.VersionText(loaded.Abi), loaded.TorchSharpLibrary, Dispatcher.Available,
-            cuda.is_available() ? cuda.device_count() : 0);
+            TorchRuntime.VersionText(loaded.Abi), loaded.Folder, loaded.TorchSharpLibrary, Capability(loaded.Cpu), get_num_threads(),
+            Dispatcher.Available, cuda.is_available() ? Describe(cuda.device_count()) : []);
+    }
+
+    // at::get_cpu_capability() returns a std::string: on x86-64 Linux through a hidden first argument, laid out as address, length, buffer.
+    private static unsafe string Capability(nint cpu)
+    {
+        if (!OperatingSystem.IsLinux() || RuntimeInformation.ProcessArchitecture != Architecture.X64
+            || !NativeLibrary.TryGetExport(cpu, "_ZN2at18get_cpu_capabilityB5cxx11Ev", out var function))
+            return "unknown";
+        var text = stackalloc nint[4];
+        ((delegate* unmanaged<nint*, nint>)function)(text);
+        return Encoding.ASCII.GetString((byte*)text[0], (int)text[1]);
+    }
+
+    // TorchSharp tells only how many there are; names and memory come from the driver.
+    private static unsafe string[] Describe(int count)
+    {
+        var numbered = Enumerable.Range(0, count).Select(i => $"cuda:{i}").ToArray();
+        if (!NativeLibrary.TryLoad(OperatingSystem.IsWindows() ? "nvcuda.dll" : "libcuda.so.1", out var driver)
+            || !NativeLibrary.TryGetExport(driver, "cuDeviceGet", out var get)
+            || !NativeLibrary.TryGetExport(driver, "cuDeviceGetName", out var getName)
+            || !NativeLibrary.TryGetExport(driver, "cuDeviceTotalMem_v2", out var getMemory))
+            return numbered;
+        var name = stackalloc byte[128];
+        for (var i = 0; i < count; i++)
+        {
+            int device;
+            nuint memory;
+            if (((delegate* unmanaged<int*, int, int>)get)(&device, i) == 0
+                && ((delegate* unmanaged<byte*, int, int, int>)getName)(name, 128, device) == 0
+                && ((delegate* unmanaged<nuint*, int, int>)getMemory)(&memory, device) == 0)
+                numbered[i] += $" {Marshal.PtrToStringUTF8((nint)name)}, {memory / (double)(1 << 30):F0} GiB";
+        }
+        return numbered;
     }
 }

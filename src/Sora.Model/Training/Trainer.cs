@@ -191,8 +191,8 @@ public sealed class Trainer : IDisposable
             throw new SoraException($"Step {Step} has no target token: every target of its batches is padding. Check the training data.", ExitCode.InvalidInput);
         using var _ = no_grad();
         var loss = totals.LossSum / totals.TargetTokens;
-        gradient.div_(totals.TargetTokens);
-        var norm = (double)gradient.norm().item<float>();
+        // `gradient` is the sum over tokens; the mean and the clipping are one pass over it.
+        var norm = gradient.norm().item<float>() / (double)totals.TargetTokens;
         if (!double.IsFinite(loss) || !double.IsFinite(norm))
         {
             throw new SoraException(
@@ -201,8 +201,8 @@ public sealed class Trainer : IDisposable
                 (Job.Dtype == Precision.Bf16 ? ", or with dtype: fp32." : "."),
                 ExitCode.Diverged);
         }
-        if (Job.MaxGradNorm > 0 && norm > Job.MaxGradNorm)
-            gradient.mul_(Job.MaxGradNorm / norm);
+        var clip = Job.MaxGradNorm > 0 && norm > Job.MaxGradNorm ? Job.MaxGradNorm / norm : 1;
+        gradient.mul_(clip / totals.TargetTokens);
         var learningRate = Schedule.LearningRate(Job, Step);
         _optimizer.Step(_weights.Master, gradient, learningRate, Step + 1);
         _weights.Publish();

@@ -107,6 +107,19 @@ public sealed class CheckpointFolderTests : IDisposable
     }
 
     [Fact]
+    public void Save_LeftoverOfAKilledProcess_IsRemoved_OfALivingOneNot()
+    {
+        var parent = Directory.CreateDirectory(_output["checkpoints"]).FullName;
+        var dead = Directory.CreateDirectory(Path.Combine(parent, $".step-00000001.{Environment.MachineName}.999999999.{Guid.NewGuid():N}.partial")).FullName;
+        var alive = Directory.CreateDirectory(Path.Combine(parent, $".step-00000001.{Environment.MachineName}.{Environment.ProcessId}.{Guid.NewGuid():N}.partial")).FullName;
+        var elsewhere = Directory.CreateDirectory(Path.Combine(parent, $".step-00000001.another-machine.999999999.{Guid.NewGuid():N}.partial")).FullName;
+        var old = Directory.CreateDirectory(Path.Combine(parent, ".step-00000001.old.partial")).FullName;
+        Directory.SetLastWriteTimeUtc(old, Directory.GetLastWriteTimeUtc(parent) - TimeSpan.FromHours(1));
+        CheckpointFolder.Save(Contents(1), 0);
+        Assert.Equal([false, true, true, false], new[] { dead, alive, elsewhere, old }.Select(Directory.Exists));
+    }
+
+    [Fact]
     public void Save_DiskFullInTheMiddle_SaysSoAndLeavesEarlierOnesAlone()
     {
         CheckpointFolder.Save(Contents(1), 1);
@@ -166,6 +179,7 @@ public sealed class CheckpointFolderTests : IDisposable
         var point = CheckpointCatalog.Resolve(resume, _output.Path);
         Assert.Equal(sound.Path, point.Path);
         Assert.Contains(Path.Combine(damaged.Path, "optimizer.safetensors"), Assert.Single(point.Warnings));
+        Assert.EndsWith("goes on from step 1 instead.", point.Warnings[0]);
         Assert.Contains("optimizer.safetensors", Assert.Throws<SoraException>(() => CheckpointCatalog.Resolve(damaged.Path, _output.Path)).Message);
         Assert.Equal(sound.Path, CheckpointCatalog.Resolve(sound.Path, _output.Path).Path);
     }
@@ -222,6 +236,15 @@ public sealed class CheckpointFolderTests : IDisposable
         manifest["format_version"] = 99;
         File.WriteAllText(path, manifest.ToJsonString());
         Assert.Contains("format version 99", Assert.Throws<SoraException>(() => CheckpointFolder.Open(Path.GetDirectoryName(path)!)).Message);
+    }
+
+    [Fact]
+    public void Manifest_NamesAFileOutsideTheFolder_IsRefused()
+    {
+        var folder = CheckpointFolder.Save(Contents(1), 0).Path;
+        var manifest = CheckpointManifest.Read(folder) with { Files = [new CheckpointFile("../secret", 1, "")] };
+        File.WriteAllBytes(Path.Combine(folder, "manifest.json"), manifest.ToUtf8());
+        Assert.Contains("../secret", Assert.Throws<SoraException>(() => CheckpointFolder.Open(folder)).Message);
     }
 
     private CheckpointContents Contents(long step) => new()

@@ -46,10 +46,12 @@ public class TokenSamplerTests
     public void Choose_HugeLogits_DoNotOverflow() => Assert.Equal(1, TokenSampler.Choose([-3e38f, 3e38f], new() { Temperature = 1e-3 }, 0));
 
     [Theory]
-    [InlineData(float.NaN)]
-    [InlineData(float.PositiveInfinity)]
-    public void Choose_NotFinite_SaysThatTheModelDiverged(float value) =>
-        Assert.Equal(ExitCode.Diverged, Assert.Throws<SoraException>(() => TokenSampler.Choose([0, value], new(), 0)).ExitCode);
+    [InlineData(0, float.NaN, 1)]
+    [InlineData(float.NaN, 0, 1)]
+    [InlineData(0, float.PositiveInfinity, 1)]
+    [InlineData(float.NegativeInfinity, float.NegativeInfinity, float.NegativeInfinity)]
+    public void Choose_NotFinite_SaysThatTheModelDiverged(float a, float b, float c) =>
+        Assert.Equal(ExitCode.Diverged, Assert.Throws<SoraException>(() => TokenSampler.Choose([a, b, c], new(), 0)).ExitCode);
 
     [Theory]
     [InlineData(-1, 0, 1)]
