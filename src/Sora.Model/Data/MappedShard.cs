@@ -12,6 +12,7 @@ internal sealed unsafe class MappedShard : IDisposable
     private readonly byte* _start;
     private readonly long _tokens;
     private readonly int _tokenBytes;
+    private bool _disposed;
 
     public MappedShard(string path, long tokens, int tokenBytes)
     {
@@ -25,6 +26,7 @@ internal sealed unsafe class MappedShard : IDisposable
 
     public void Read(long offset, Span<int> tokens)
     {
+        ObjectDisposedException.ThrowIf(_disposed, this); // else the pointer would lead nowhere
         ArgumentOutOfRangeException.ThrowIfNegative(offset);
         ArgumentOutOfRangeException.ThrowIfGreaterThan(offset + tokens.Length, _tokens);
         if (tokens.IsEmpty) return;
@@ -33,6 +35,8 @@ internal sealed unsafe class MappedShard : IDisposable
 
     public void Dispose()
     {
+        if (_disposed) return;
+        _disposed = true;
         _view?.SafeMemoryMappedViewHandle.ReleasePointer();
         _view?.Dispose();
         _file?.Dispose();

@@ -61,9 +61,10 @@ internal sealed class PieceCache
             if (now - touched > TouchInterval.Ticks) Touch(piece, path, now);
             return true;
         }
-        catch (Exception e) when (e is FileNotFoundException or DirectoryNotFoundException)
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
-            _touched.TryRemove(piece, out _); // another process made room
+            // Another process made room, or the disk fails: the piece can be fetched again.
+            _touched.TryRemove(piece, out _);
             return false;
         }
     }
@@ -106,23 +107,37 @@ internal sealed class PieceCache
     {
         lock (_accounting)
         {
-            var files = new DirectoryInfo(_folder).EnumerateFiles("*", SearchOption.AllDirectories).ToList();
             var now = _time.GetUtcNow();
-            foreach (var abandoned in files.Where(file => file.Extension == TemporarySuffix && now - file.LastWriteTimeUtc > AbandonedAfter))
-                abandoned.Delete();
+            var pieces = new List<(FileInfo File, long Length, DateTime Used)>();
+            foreach (var file in new DirectoryInfo(_folder).EnumerateFiles("*", SearchOption.AllDirectories))
+            {
+                file.Refresh();
+                if (!file.Exists) continue; // another process sweeps too
+                if (file.Extension != TemporarySuffix) pieces.Add((file, file.Length, file.LastWriteTimeUtc));
+                else if (now - file.LastWriteTimeUtc > AbandonedAfter) Remove(file);
+            }
 
-            var pieces = files.Where(file => file.Extension != TemporarySuffix).OrderBy(file => file.LastWriteTimeUtc).ThenBy(file => file.Name).ToList();
-            _bytes = pieces.Sum(file => file.Length);
+            _bytes = pieces.Sum(piece => piece.Length);
             if (_bytes <= _bound) return;
 
             // A tenth below the bound, so that the next sweep is not due with the next piece.
             var target = _bound - (_bound / 10);
-            foreach (var piece in pieces.TakeWhile(_ => _bytes > target))
-            {
-                _bytes -= piece.Length;
-                _touched.TryRemove(piece.Name, out _);
-                piece.Delete();
-            }
+            foreach (var piece in pieces.OrderBy(piece => piece.Used).ThenBy(piece => piece.File.Name, StringComparer.Ordinal).TakeWhile(_ => _bytes > target))
+                if (Remove(piece.File)) _bytes -= piece.Length;
+        }
+    }
+
+    private bool Remove(FileInfo file)
+    {
+        try
+        {
+            file.Delete();
+            _touched.TryRemove(file.Name, out _);
+            return true;
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            return false; // in use at this moment, on systems where that matters: a later sweep comes by
         }
     }
 

@@ -49,6 +49,6 @@ public static class VerifiedPieces
         if (missing.Count > 0)
             throw new SoraException(
                 $"Piece {missing.First()} of the corpus did not arrive whole from the coordinator, twice. " +
-                "Check the corpus folder there with 'sora data show --verify FOLDER'.", ExitCode.InvalidInput);
+                "Check the corpus folder there with 'sora data show FOLDER --verify'.", ExitCode.InvalidInput);
     }
 }

@@ -16,8 +16,8 @@ public static class EvaluationText
     public static async IAsyncEnumerable<TokenizedText> ReadAsync(
         DataSettings data, ITokenizer tokenizer, IProgress<PrepareProgress>? progress = null, [EnumeratorCancellation] CancellationToken cancellationToken = default)
     {
-        using var http = new HttpClient();
-        foreach (var input in await InputList.FindAsync(data, new Downloads(http, CorpusCache.Root(data)), progress, cancellationToken))
+        using var downloads = new Downloads(CorpusCache.Root(data));
+        foreach (var input in await InputList.FindAsync(data, downloads, progress, cancellationToken))
         {
             await foreach (var batch in input.ReadAsync(cancellationToken))
             {

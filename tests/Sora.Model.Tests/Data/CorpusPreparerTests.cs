@@ -233,6 +233,21 @@ public class CorpusPreparerTests
         Assert.Equal(["a.txt"], Directory.GetFileSystemEntries(folder.Path).Select(Path.GetFileName));
     }
 
+    [Fact]
+    public async Task Prepare_TrainedTokenizer_DecodesToTheText()
+    {
+        using var folder = new TestFolder();
+        var text = string.Join(' ', Enumerable.Repeat("The quick brown fox, 世界, jumps over the lazy dog.", 300));
+        var data = TestCorpus.Data(folder, folder.File("a.txt", text));
+        using var corpus = await new CorpusPreparer().PrepareAsync(
+            data, new() { Type = TokenizerKind.Bpe, VocabSize = 300 }, folder["out"], cancellationToken: TestContext.Current.CancellationToken);
+        var tokens = new int[corpus.Manifest.Train.Tokens];
+        corpus.ReadTrain(0, 0, tokens);
+        var tokenizer = TokenizerFiles.Load(corpus.Folder);
+        Assert.Equal(text, tokenizer.Decode(tokens));
+        Assert.True(tokens.Length < text.Length / 2);
+    }
+
     private static async Task AssertFailsAsync(TestFolder folder, string source, params string[] messages)
     {
         var error = await Assert.ThrowsAsync<SoraException>(() => TestCorpus.PrepareAsync(TestCorpus.Data(folder, source), folder["out"]));

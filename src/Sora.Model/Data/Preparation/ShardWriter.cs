@@ -89,8 +89,14 @@ internal sealed class ShardWriter : IDisposable
 
     public void Dispose()
     {
-        _tokens.Dispose();
-        _index.Dispose();
+        try
+        {
+            _tokens.Dispose(); // writes what is buffered, so it fails on a full disk
+        }
+        finally
+        {
+            _index.Dispose();
+        }
     }
 
     private void WriteBoundary()

@@ -9,15 +9,26 @@ using Sora.Protocol.Jobs;
 namespace Sora.Model.Data.Sources;
 
 /// <summary>URLs, streamed into the cache folder and kept there for as long as the server says they have not changed.</summary>
-internal sealed class Downloads(HttpClient http, string cacheFolder)
+internal sealed class Downloads : IDisposable
 {
     private const string ContentName = "content";
     private const string EntryName = "entry.json";
 
+    private readonly HttpClient _http = new();
+    private readonly string _cacheFolder;
+
+    public Downloads(string cacheFolder)
+    {
+        _cacheFolder = cacheFolder;
+        _http.DefaultRequestHeaders.UserAgent.ParseAdd("SoraCluster"); // some servers refuse clients without a name
+    }
+
+    public void Dispose() => _http.Dispose();
+
     public async Task<CorpusInput> GetAsync(Uri url, string textField, IProgress<PrepareProgress>? progress, CancellationToken cancellationToken)
     {
         var publicName = InputList.PublicName(url.ToString());
-        var folder = Path.Combine(cacheFolder, "downloads", Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(url.ToString())))[..32]);
+        var folder = Path.Combine(_cacheFolder, "downloads", Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(url.ToString())))[..32]);
         var content = Path.Combine(folder, ContentName);
         var kept = await ReadEntryAsync(folder, cancellationToken);
         try
@@ -25,7 +36,7 @@ internal sealed class Downloads(HttpClient http, string cacheFolder)
             using var request = new HttpRequestMessage(HttpMethod.Get, url);
             if (kept?.ETag is { } etag && EntityTagHeaderValue.TryParse(etag, out var tag)) request.Headers.IfNoneMatch.Add(tag);
             if (kept?.LastModified is { } modified) request.Headers.IfModifiedSince = modified;
-            using var response = await http.SendAsync(request, HttpCompletionOption.ResponseHeadersRead, cancellationToken);
+            using var response = await _http.SendAsync(request, HttpCompletionOption.ResponseHeadersRead, cancellationToken);
             if (response.StatusCode != HttpStatusCode.NotModified || kept is null)
             {
                 if (!response.IsSuccessStatusCode)

@@ -59,7 +59,7 @@ internal sealed class FileInput : CorpusInput
         {
             return await batches.MoveNextAsync();
         }
-        catch (Exception e) when (e is InvalidDataException or ZstdSharp.ZstdException or EndOfStreamException)
+        catch (Exception e) when (e is InvalidDataException or ZstdSharp.ZstdException or EndOfStreamException or Parquet.ParquetException)
         {
             throw new SoraException($"{Name} is damaged or is no {(_compression.Length > 0 ? _compression : _format)} file: {e.Message}", ExitCode.InvalidInput, e);
         }

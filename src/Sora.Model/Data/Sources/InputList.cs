@@ -6,7 +6,7 @@ namespace Sora.Model.Data.Sources;
 /// <summary>Finds what a job's <c>data.train</c> names: files, folders, globs, URLs, <c>dotnet-docs</c>.</summary>
 internal static class InputList
 {
-    /// <summary>The name of the documentation that comes with the .NET SDK.</summary>
+    /// <summary>The name of the documentation that comes with the .NET SDK; a folder of this name is <c>./dotnet-docs</c>.</summary>
     public const string DotnetDocs = "dotnet-docs";
 
     /// <summary>Finds the inputs, in a fixed order; URLs are downloaded into the cache folder.</summary>
@@ -21,7 +21,7 @@ internal static class InputList
         var files = new HashSet<string>(OperatingSystem.IsWindows() ? StringComparer.OrdinalIgnoreCase : StringComparer.Ordinal);
         foreach (var source in settings.Train)
         {
-            if (source == DotnetDocs && !Directory.Exists(source)) inputs.Add(DotnetDocsInput.Find());
+            if (source == DotnetDocs) inputs.Add(DotnetDocsInput.Find());
             else if (IsUrl(source)) inputs.Add(await downloads.GetAsync(new Uri(source), settings.TextField, progress, cancellationToken));
             else inputs.AddRange(FindFiles(source).Where(path => files.Add(Path.GetFullPath(path))).Select(path => new FileInput(path, settings.TextField)));
         }

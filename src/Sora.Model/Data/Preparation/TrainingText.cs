@@ -3,7 +3,7 @@ using Sora.Model.Data.Sources;
 namespace Sora.Model.Data.Preparation;
 
 /// <summary>The text a tokenizer is trained on: all of a small corpus, the beginnings of inputs spread over a large one.</summary>
-internal static class TokenizerSample
+internal static class TrainingText
 {
     /// <summary>Text to train on at most, in characters: more hardly changes which pairs of bytes are frequent.</summary>
     public const long MaxChars = 32L << 20;

@@ -2,6 +2,7 @@ using System.Globalization;
 using System.Security.Cryptography;
 using System.Text;
 using Sora.Model.Data.Sources;
+using Sora.Model.Tokenization;
 using Sora.Protocol.Jobs;
 
 namespace Sora.Model.Data;
@@ -27,10 +28,10 @@ public static class CorpusCache
     {
         if (data.Train is [var only] && !InputList.IsUrl(only) && PreparedCorpus.IsAt(only)) return PreparedCorpus.Open(only);
 
-        using var http = new HttpClient();
         progress?.Report(new(PreparePhase.Finding));
         var root = Root(data);
-        var inputs = await InputList.FindAsync(data, new Downloads(http, root), progress, cancellationToken);
+        using var downloads = new Downloads(root);
+        var inputs = await InputList.FindAsync(data, downloads, progress, cancellationToken);
         var folder = Path.Combine(root, "corpora", Key(inputs, data, tokenizer));
         DiskErrors.Explain(root, () => Directory.CreateDirectory(Path.GetDirectoryName(folder)!));
 
@@ -95,8 +96,10 @@ public static class CorpusCache
     private static string TokenizerFileHash(TokenizerSettings tokenizer)
     {
         if (tokenizer.Type != TokenizerKind.File) return "";
-        var files = Directory.Exists(tokenizer.Path) ? Directory.GetFiles(tokenizer.Path, "*.json").Order(StringComparer.Ordinal) : (IEnumerable<string>)[tokenizer.Path];
-        return string.Join(' ', files.Where(File.Exists).Select(path => Convert.ToHexStringLower(SHA256.HashData(File.ReadAllBytes(path)))));
+        var folder = Directory.Exists(tokenizer.Path) ? tokenizer.Path : Path.GetDirectoryName(Path.GetFullPath(tokenizer.Path))!;
+        var file = Directory.Exists(tokenizer.Path) ? Path.Combine(folder, TokenizerJson.FileName) : tokenizer.Path;
+        return string.Join(' ', new[] { file, Path.Combine(folder, TokenizerJson.ConfigFileName) }
+            .Where(File.Exists).Select(path => Convert.ToHexStringLower(SHA256.HashData(File.ReadAllBytes(path)))));
     }
 
     /// <summary>Waits until no other process prepares the same corpus. The operating system drops the claim of a process that dies.</summary>

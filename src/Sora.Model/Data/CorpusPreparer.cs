@@ -30,9 +30,9 @@ public sealed class CorpusPreparer
         DataSettings data, TokenizerSettings tokenizer, string folder, IProgress<PrepareProgress>? progress = null, CancellationToken cancellationToken = default)
     {
         CheckIsFree(folder);
-        using var http = new HttpClient();
         progress?.Report(new(PreparePhase.Finding));
-        var inputs = await InputList.FindAsync(data, new Downloads(http, CorpusCache.Root(data)), progress, cancellationToken);
+        using var downloads = new Downloads(CorpusCache.Root(data));
+        var inputs = await InputList.FindAsync(data, downloads, progress, cancellationToken);
         return await PrepareAsync(data, tokenizer, inputs, folder, progress, cancellationToken);
     }
 
@@ -45,9 +45,9 @@ public sealed class CorpusPreparer
     public static async Task<ITokenizer> CreateTokenizerAsync(
         DataSettings data, TokenizerSettings tokenizer, IProgress<PrepareProgress>? progress = null, CancellationToken cancellationToken = default)
     {
-        using var http = new HttpClient();
         progress?.Report(new(PreparePhase.Finding));
-        var inputs = await InputList.FindAsync(data, new Downloads(http, CorpusCache.Root(data)), progress, cancellationToken);
+        using var downloads = new Downloads(CorpusCache.Root(data));
+        var inputs = await InputList.FindAsync(data, downloads, progress, cancellationToken);
         return await CreateTokenizerAsync(tokenizer, inputs, progress, cancellationToken);
     }
 
@@ -55,7 +55,7 @@ public sealed class CorpusPreparer
         TokenizerSettings settings, IReadOnlyList<CorpusInput> inputs, IProgress<PrepareProgress>? progress, CancellationToken cancellationToken)
     {
         progress?.Report(new(PreparePhase.TrainingTokenizer));
-        return Task.Run(() => TokenizerFiles.Create(settings, () => Preparation.TokenizerSample.Read(inputs, cancellationToken), cancellationToken), cancellationToken);
+        return Task.Run(() => TokenizerFiles.Create(settings, () => TrainingText.Read(inputs, cancellationToken), cancellationToken), cancellationToken);
     }
 
     internal async Task<PreparedCorpus> PrepareAsync(
