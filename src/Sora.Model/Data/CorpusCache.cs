@@ -49,9 +49,9 @@ public static class CorpusCache
     {
         if (data.Train.Any(InputList.IsUrl)) return null;
         if (data.Train is [var only] && PreparedCorpus.IsAt(only)) return PreparedCorpus.Open(only);
-        using var http = new HttpClient();
         var root = Root(data);
-        var inputs = await InputList.FindAsync(data, new Downloads(http, root), progress: null, cancellationToken);
+        using var downloads = new Downloads(root);
+        var inputs = await InputList.FindAsync(data, downloads, progress: null, cancellationToken);
         var folder = Path.Combine(root, "corpora", Key(inputs, data, tokenizer));
         return PreparedCorpus.IsAt(folder) ? PreparedCorpus.Open(folder) : null;
     }
