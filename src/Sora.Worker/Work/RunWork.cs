@@ -18,6 +18,7 @@ internal sealed class RunWork(WorkerOptions options, AssignedCorpus corpus) : IR
     private IBatchSource? _batches;
     private ITokenizer? _tokenizer;
     private Trainer? _trainer;
+    private TorchInfo? _torch;
     private string _canary = "";
 
     private TimeProvider Time => options.Time;
@@ -26,14 +27,15 @@ internal sealed class RunWork(WorkerOptions options, AssignedCorpus corpus) : IR
 
     private Trainer Trainer => _trainer ?? throw new InvalidOperationException("No assignment has been prepared.");
 
+    private TorchInfo Torch => _torch ??= TorchInfo.Read();
+
     private ModelDescription Description => ModelDescription.Of(_job!, _tokenizer!.VocabSize, _tokenizer.EndOfText);
 
     public Machine Inspect()
     {
-        TorchRuntime.Load();
         var device = Devices.Resolve("auto").ToString();
         var threads = options.ThreadsOverride ?? 0;
-        return new Machine(device, threads, TorchRuntime.Version, NumericsFingerprint.Of(TorchRuntime.Version, device, threads));
+        return new Machine(Torch.Gpus is [var first, ..] ? first : "cpu", threads, Torch.Version, NumericsFingerprint.Of(Torch, device, threads));
     }
 
     public Proof Prove(WorkerAssignment assignment, CancellationToken cancellationToken)
@@ -105,7 +107,7 @@ internal sealed class RunWork(WorkerOptions options, AssignedCorpus corpus) : IR
                     CorpusSha256 = _assignment.CorpusHash,
                     Tokenizer = _tokenizer!,
                     Canary = _canary,
-                    Numerics = NumericsFingerprint.Of(TorchRuntime.Version, Devices.Resolve(_job.Device).ToString(), Threads),
+                    Numerics = NumericsFingerprint.Of(Torch, Devices.Resolve(_job.Device).ToString(), Threads),
                     Weights = weights,
                     Optimizer = optimizer,
                 },
