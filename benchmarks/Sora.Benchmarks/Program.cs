@@ -4,6 +4,7 @@ using Sora.Benchmarks;
 return args switch
 {
     ["tokenize", .. var rest] => TokenizeBenchmark.Run(rest),
+    ["exchange", .. var rest] => ExchangeBenchmark.Run(rest),
     ["gemm"] => GemmBenchmark.Run(),
     ["train", .. var rest] => TrainBenchmark.Run(rest),
     _ => Usage(),
@@ -13,6 +14,7 @@ static int Usage()
 {
     Console.Error.WriteLine("""
         Usage: dotnet run -c Release --project benchmarks/Sora.Benchmarks -- VERB
+          exchange [MB...]     MB/s of an all-reduce between two workers over Unix sockets and TCP, beside bare sockets (default: 21 and 100 MB)
           gemm                 GFLOP/s of fp32 matrix products, one thread
           train [gpt|llama]    tokens/s of one worker with one thread, and its share of the matrix rate
           tokenize [FILE...]   MB/s of one core: our tokenizers and Microsoft.ML.Tokenizers', on English prose (default: the .NET documentation files)

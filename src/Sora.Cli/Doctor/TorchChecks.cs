@@ -24,7 +24,7 @@ internal static class TorchChecks
             torch = null!;
         }
         if (failure is not null) return [failure];
-        return [Library(torch), Adapter(torch), Processor(), Gpus(torch)];
+        return [Library(torch), Adapter(torch), Processor(torch), Gpus(torch)];
     }
 
     private static Finding Library(TorchInfo torch) =>
@@ -34,18 +34,13 @@ internal static class TorchChecks
         ? new("torchsharp", Verdict.Good, torch.TorchSharpLibrary)
         : new("torchsharp", Verdict.Note, $"{torch.TorchSharpLibrary}, without libtorch's C interface", "Some operators run in slower managed forms; libtorch 2.10 has the interface.");
 
-    private static Finding Processor()
-    {
-        var best = Avx512F.IsSupported ? "AVX-512" : Avx2.IsSupported ? "AVX2" : null;
-        var limit = Environment.GetEnvironmentVariable("ATEN_CPU_CAPABILITY");
-        return best is null && System.Runtime.Intrinsics.X86.X86Base.IsSupported
-            ? new("cpu", Verdict.Note, "no AVX2", "libtorch falls back to slow kernels on this processor.")
-            : new("cpu", Verdict.Good, $"{best ?? "default"} kernels{(limit is null ? "" : $", limited by ATEN_CPU_CAPABILITY={limit}")}");
-    }
+    private static Finding Processor(TorchInfo torch) => torch.CpuCapability is "DEFAULT" && X86Base.IsSupported
+        ? new("cpu", Verdict.Note, "libtorch uses no vector instructions wider than SSE", "It is slow on this processor; AVX2 is common since 2013. Look at ATEN_CPU_CAPABILITY too.")
+        : new("cpu", Verdict.Good, $"{torch.CpuCapability} kernels, {torch.Threads} threads unless the job says otherwise");
 
     private static Finding Gpus(TorchInfo torch)
     {
-        if (torch.CudaDevices > 0) return new("gpu", Verdict.Good, $"{torch.CudaDevices} CUDA device(s)");
+        if (torch.CudaDevices > 0) return new("gpu", Verdict.Good, string.Join("; ", torch.Gpus));
         return File.Exists("/dev/nvidiactl")
             ? new("gpu", Verdict.Note, "the NVIDIA driver is there but this libtorch sees no GPU", $"Build with -p:Torch=cuda, or point {Variable} at a CUDA libtorch.")
             : new("gpu", Verdict.Good, "none; device: auto means cpu");

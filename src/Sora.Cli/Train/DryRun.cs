@@ -8,11 +8,11 @@ namespace Sora.Cli.Train;
 /// <summary><c>sora train --dry-run</c>: the plan, computed without touching data or disk.</summary>
 internal static class DryRun
 {
-    public static int Show(LoadedJob loaded, bool json)
+    public static async Task<int> ShowAsync(LoadedJob loaded, bool json)
     {
         var job = loaded.Job;
         foreach (var warning in loaded.Warnings) Console.Error.WriteLine($"sora: warning: {warning}");
-        using var corpus = job.Data.Train is [var only] && PreparedCorpus.IsAt(only) ? PreparedCorpus.Open(only) : null;
+        using var corpus = await CorpusCache.FindAsync(job.Data, job.Tokenizer);
         var vocabSize = corpus?.Manifest.Tokenizer.VocabSize ?? VocabSize(job.Tokenizer);
         var size = NetworkSize.Of(job, vocabSize);
         var plan = RunPlan.Of(job, WorkerCount.Of(job), vocabSize, size.Parameters, size.FlopsPerToken, corpus?.Manifest.Train.Tokens);

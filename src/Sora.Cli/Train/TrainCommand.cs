@@ -41,6 +41,7 @@ internal sealed class TrainCommand(LoadedJob loaded, TrainOptions options, IRunD
             using var corpus = await PrepareAsync(signals.Token);
             var size = NetworkSize.Of(_job, corpus.Manifest.Tokenizer.VocabSize);
             var checkpoint = Open(resume, corpus);
+            if (checkpoint?.Manifest.Step == _job.MaxSteps) return ShowFinished(checkpoint);
 
             await using var coordinator = await CoordinatorHost.StartAsync(
                 new CoordinatorOptions { ListenUrl = options.Listen, StateDir = Path.Combine(output.Path, "coordinator"), LoggerFactory = NullLoggerFactory.Instance }, signals.Token);
@@ -99,9 +100,21 @@ internal sealed class TrainCommand(LoadedJob loaded, TrainOptions options, IRunD
         var checkpoint = CheckpointFolder.Open(resume.Path);
         foreach (var difference in checkpoint.CheckMatches(_job, corpus.Manifest.Tokenizer.VocabSize, corpus.Hash))
             display.Show(new RunWarning(difference));
-        if (checkpoint.Manifest.Step >= _job.MaxSteps)
-            throw new SoraException($"Checkpoint {checkpoint.Path} is of step {checkpoint.Manifest.Step}, and max_steps is {_job.MaxSteps}: there is nothing left to do. Raise max_steps to train on.", ExitCode.Usage);
+        if (checkpoint.Manifest.Step > _job.MaxSteps)
+            throw new SoraException($"Checkpoint {checkpoint.Path} is of step {checkpoint.Manifest.Step}, which is past max_steps, {_job.MaxSteps}. Raise max_steps to train on.", ExitCode.Usage);
         return checkpoint;
+    }
+
+    // Whoever starts a job again and again until it succeeds must get the success, not an error.
+    private int ShowFinished(CheckpointReader checkpoint)
+    {
+        var (steps, evaluations) = LossHistory.Read(_job.OutputDir);
+        var step = checkpoint.Manifest.Step;
+        display.Show(new RunWarning($"{checkpoint.Path} is of the last step: there is nothing left to do; raise max_steps to train on"));
+        display.Show(new RunFinished(
+            step, steps.LastOrDefault(one => one.Step == step)?.Loss ?? double.NaN, evaluations.LastOrDefault(one => one.Step == step)?.EvalLoss,
+            checkpoint.WeightsHash, _job.OutputDir));
+        return ExitCode.Ok;
     }
 
     private void RemoveEarlierRun(OutputFolder output)

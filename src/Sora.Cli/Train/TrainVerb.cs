@@ -45,7 +45,7 @@ internal static class TrainVerb
             try
             {
                 var loaded = job.Load(result);
-                if (result.GetValue(dryRun)) return DryRun.Show(loaded, isJson);
+                if (result.GetValue(dryRun)) return await DryRun.ShowAsync(loaded, isJson);
                 var options = new TrainOptions(job.FileIn(result), result.GetRequiredValue(resume), result.GetValue(overwrite), result.GetRequiredValue(listen), isJson);
                 return await new TrainCommand(loaded, options, display, TimeProvider.System).RunAsync();
             }

@@ -71,8 +71,8 @@ public static class CheckpointCatalog
         {
             var problems = CheckpointFolder.Verify(checkpoint.Path);
             if (problems.Count == 0)
-                return new ResumePoint(checkpoint.Path, warnings);
-            warnings.Add($"Checkpoint {checkpoint.Path} is refused: {string.Join(" ", problems)} The one before is used instead.");
+                return new ResumePoint(checkpoint.Path, [.. warnings.Select(warning => $"{warning} The run goes on from step {checkpoint.Step} instead.")]);
+            warnings.Add($"Checkpoint {checkpoint.Path} is refused: {string.Join(" ", problems)}");
         }
         throw new SoraException($"No checkpoint in {FolderOf(outputDir)} is sound, so the run cannot go on. {string.Join(" ", warnings)} Restore one from a copy, or remove the folder to begin again.", ExitCode.InvalidInput);
     }

@@ -36,13 +36,16 @@ public static class HubWeights
         return new OwnedTensors(exported);
     }
 
-    /// <summary>A file's weights under the names of our parameters, in the file's precision.</summary>
-    /// <exception cref="SoraException">The file is damaged, lacks a tensor or holds one that the network has no place for.</exception>
-    public static OwnedTensors Import(ModelDescription model, SafetensorsFile file)
+    /// <summary>The weights of one or several files under the names of our parameters, in the files' precision.</summary>
+    /// <exception cref="SoraException">A file is damaged, or together they lack a tensor or hold one that the network has no place for.</exception>
+    public static OwnedTensors Import(ModelDescription model, params IReadOnlyList<SafetensorsFile> files)
     {
         using var scope = NewDisposeScope();
         using var _ = no_grad();
-        var present = file.Tensors.Where(entry => !HubLayout.MayBeIgnored(entry.Name, model.TiedHead)).ToDictionary(entry => entry.Name, StringComparer.Ordinal);
+        var where = Path.GetDirectoryName(files[0].Path);
+        var present = files.SelectMany(file => file.Tensors, (file, entry) => (file, entry))
+            .Where(tensor => !HubLayout.MayBeIgnored(tensor.entry.Name, model.TiedHead))
+            .ToDictionary(tensor => tensor.entry.Name, StringComparer.Ordinal);
         var layout = model.Architecture == HubArchitecture.Gpt2
             ? HubLayout.Gpt2(model.Settings.NumHiddenLayers, model.TiedHead)
             : [.. present.Keys.Select(name => new HubTensor(name, [name]))];
@@ -50,29 +53,28 @@ public static class HubWeights
         foreach (var tensor in layout)
         {
             var name = HubLayout.Aliases(tensor.Name).FirstOrDefault(present.ContainsKey)
-                ?? throw new SoraException($"{file.Path} lacks tensor '{tensor.Name}', which its {HubConfig.FileName} promises.", ExitCode.InvalidInput);
-            present.Remove(name, out var entry);
-            var whole = TensorFiles.Read(file, entry!);
-            if (tensor.Transposed)
-                whole = Transpose(whole, name, file);
-            if (tensor.Parameters.Count == 1)
-            {
-                imported.Add(new NamedTensor(tensor.Parameters[0], whole));
-                continue;
-            }
-            if (whole.shape[0] % tensor.Parameters.Count != 0)
-                throw new SoraException($"Tensor '{name}' of {file.Path} has shape [{string.Join(", ", entry!.Shape)}], which does not hold {tensor.Parameters.Count} equal parts.", ExitCode.InvalidInput);
-            var parts = whole.chunk(tensor.Parameters.Count, 0);
-            imported.AddRange(parts.Zip(tensor.Parameters, (part, parameter) => new NamedTensor(parameter, part)));
+                ?? throw new SoraException($"The weights in {where} lack tensor '{tensor.Name}', which {HubConfig.FileName} promises.", ExitCode.InvalidInput);
+            present.Remove(name, out var found);
+            imported.AddRange(Split(TensorFiles.Read(found.file, found.entry), tensor, found.file));
         }
         if (present.Count > 0)
-            throw new SoraException($"{file.Path} holds {string.Join(", ", present.Keys.Take(5))}, for which the network of its {HubConfig.FileName} has no place.", ExitCode.InvalidInput);
+            throw new SoraException($"The weights in {where} hold {string.Join(", ", present.Keys.Take(5))}, for which the network of {HubConfig.FileName} has no place.", ExitCode.InvalidInput);
         foreach (var tensor in imported)
             tensor.Value.DetachFromDisposeScope();
         return new OwnedTensors(imported);
     }
 
-    private static Tensor Transpose(Tensor tensor, string name, SafetensorsFile file) => tensor.dim() == 2
-        ? tensor.t()
-        : throw new SoraException($"Tensor '{name}' of {file.Path} has shape [{string.Join(", ", tensor.shape)}]; a matrix was expected.", ExitCode.InvalidInput);
+    // A tensor of a file as the parameters it is made of.
+    private static IEnumerable<NamedTensor> Split(Tensor tensor, HubTensor layout, SafetensorsFile file)
+    {
+        var shape = $"[{string.Join(", ", tensor.shape)}]";
+        if (layout.Transposed && tensor.dim() != 2)
+            throw new SoraException($"Tensor '{layout.Name}' of {file.Path} has shape {shape}; a matrix was expected.", ExitCode.InvalidInput);
+        var upright = layout.Transposed ? tensor.t() : tensor;
+        if (layout.Parameters.Count == 1)
+            return [new NamedTensor(layout.Parameters[0], upright)];
+        return upright.dim() > 0 && upright.shape[0] % layout.Parameters.Count == 0
+            ? upright.chunk(layout.Parameters.Count, 0).Zip(layout.Parameters, (part, parameter) => new NamedTensor(parameter, part))
+            : throw new SoraException($"Tensor '{layout.Name}' of {file.Path} has shape {shape}, which does not hold {layout.Parameters.Count} equal parts.", ExitCode.InvalidInput);
+    }
 }

@@ -30,7 +30,7 @@ public sealed class LoadedModel : IDisposable
     /// <summary>Reads a model.</summary>
     /// <param name="path">
     /// A checkpoint; a run's output folder (its newest checkpoint is read); or a folder in the layout of Hugging Face, with
-    /// <c>config.json</c>, <c>model.safetensors</c> and <c>tokenizer.json</c>.
+    /// <c>config.json</c>, <c>model.safetensors</c> (or several files and their index) and <c>tokenizer.json</c>.
     /// </param>
     /// <param name="device"><c>auto</c>, <c>cpu</c>, <c>cuda</c> or <c>cuda:N</c>.</param>
     /// <exception cref="SoraException">There is no model, or it is damaged.</exception>
@@ -44,10 +44,10 @@ public sealed class LoadedModel : IDisposable
             throw new SoraException($"The tokenizer in {folder} has {tokenizer.VocabSize} entries but the network only {description.VocabSize}: they do not belong together.", ExitCode.InvalidInput);
         var place = Devices.Resolve(device);
 
-        using var file = SafetensorsFile.Open(System.IO.Path.Combine(folder, HubWeights.FileName));
-        if (manifest is not null && WeightsHash.Of(file) != manifest.WeightsSha256)
-            throw new SoraException($"{file.Path} is damaged: its weights are not the ones the manifest names. 'sora checkpoint verify {folder}' tells more; use another checkpoint.", ExitCode.InvalidInput);
-        using var weights = HubWeights.Import(description, file);
+        using var files = WeightFiles.Open(folder);
+        if (manifest is not null && WeightsHash.Of(files.Files[0]) != manifest.WeightsSha256)
+            throw new SoraException($"{files.Files[0].Path} is damaged: its weights are not the ones the manifest names. 'sora checkpoint verify {folder}' tells more; use another checkpoint.", ExitCode.InvalidInput);
+        using var weights = HubWeights.Import(description, files.Files);
         var model = ModelZoo.Create(description.Settings, description.VocabSize, description.MaxPositions, place);
         try
         {

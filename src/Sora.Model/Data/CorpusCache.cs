@@ -43,6 +43,19 @@ public static class CorpusCache
         return await new CorpusPreparer().PrepareAsync(data, tokenizer, inputs, folder, progress, cancellationToken);
     }
 
+    /// <summary>The corpus that <see cref="GetAsync"/> would give, if it is there already. Nothing is prepared or downloaded.</summary>
+    /// <exception cref="SoraException">An input cannot be used; the message says why.</exception>
+    public static async Task<PreparedCorpus?> FindAsync(DataSettings data, TokenizerSettings tokenizer, CancellationToken cancellationToken = default)
+    {
+        if (data.Train.Any(InputList.IsUrl)) return null;
+        if (data.Train is [var only] && PreparedCorpus.IsAt(only)) return PreparedCorpus.Open(only);
+        var root = Root(data);
+        using var downloads = new Downloads(root);
+        var inputs = await InputList.FindAsync(data, downloads, progress: null, cancellationToken);
+        var folder = Path.Combine(root, "corpora", Key(inputs, data, tokenizer));
+        return PreparedCorpus.IsAt(folder) ? PreparedCorpus.Open(folder) : null;
+    }
+
     /// <summary>The cache folder: <see cref="DataSettings.CacheDir"/>, or the user's.</summary>
     public static string Root(DataSettings data)
     {

@@ -19,13 +19,13 @@ internal static class TokenSampler
         var best = 0;
         for (var id = 0; id < logits.Length; id++)
         {
-            if (logits[id] > logits[best] || float.IsNaN(logits[id]))
+            if (float.IsNaN(logits[id]))
+                throw Diverged();
+            if (logits[id] > logits[best])
                 best = id;
-            if (float.IsNaN(logits[best]))
-                break;
         }
         if (!float.IsFinite(logits[best]))
-            throw new SoraException("The model's output is not a finite number: its weights have diverged. Use an earlier checkpoint.", ExitCode.Diverged);
+            throw Diverged();
         if (options.Temperature == 0)
             return best;
 
@@ -37,6 +37,9 @@ internal static class TokenSampler
             ? Draw(weights, null, weights.Length, uniform)
             : DrawFromLikeliest(weights, options, uniform);
     }
+
+    private static SoraException Diverged() =>
+        new("The model's output is not a finite number: its weights have diverged. Use an earlier checkpoint.", ExitCode.Diverged);
 
     private static int DrawFromLikeliest(double[] weights, GenerationOptions options, double uniform)
     {

@@ -21,9 +21,6 @@ public static unsafe class TorchRuntime
     /// <exception cref="SoraException">Something is missing or of the wrong version; the message says what and what to do.</exception>
     public static void Load() => _ = _loaded.Value;
 
-    /// <summary>The version of the libtorch that is loaded.</summary>
-    public static string Version => VersionText(Loaded.Abi);
-
     internal static LoadedTorch Loaded => _loaded.Value;
 
     // Spares most entry points the worry: TorchSharp must find the libraries loaded when its static constructor runs, and the

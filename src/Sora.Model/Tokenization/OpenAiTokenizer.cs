@@ -52,7 +52,7 @@ internal static class OpenAiTokenizer
 
     /// <summary>
     /// tiktoken has no merges, only ranks: two neighbours merge when together they are a token, and its rank is the order. As merges, that is
-    /// every cut of every token into two tokens, in order of the token, then of its parts (the order Hugging Face's converter writes too).
+    /// every cut of every token into two tokens, with the rank of the token.
     /// </summary>
     private static List<(int Left, int Right, int Merged)> Splits(IReadOnlyList<(byte[] Token, int Id)> tokens, Dictionary<byte[], int> entries)
     {
@@ -65,17 +65,18 @@ internal static class OpenAiTokenizer
                 if (lookup.TryGetValue(token.AsSpan(0, cut), out var left) && lookup.TryGetValue(token.AsSpan(cut), out var right)) splits.Add((left, right, id));
             }
         }
-        splits.Sort((a, b) => (a.Merged, a.Left, a.Right).CompareTo((b.Merged, b.Left, b.Right)));
         return splits;
     }
 
     private static TokenizerJson ToJson(OpenAiEncoding encoding, IReadOnlyList<(byte[] Token, int Id)> tokens, IReadOnlyList<(int Left, int Right, int Merged)> splits)
     {
+        // The order Hugging Face's converter writes, too.
+        var inOrder = splits.OrderBy(split => split.Merged).ThenBy(split => split.Left).ThenBy(split => split.Right);
         var names = tokens.ToDictionary(token => token.Id, token => ByteSymbols.Write(token.Token));
         return new TokenizerJson(
             encoding.Kind,
             [.. tokens.Select(token => (names[token.Id], token.Id))],
-            [.. splits.Select(split => (names[split.Left], names[split.Right]))],
+            [.. inOrder.Select(split => (names[split.Left], names[split.Right]))],
             encoding.SpecialTokens,
             encoding.Pattern,
             IgnoreMerges: true);

@@ -14,6 +14,7 @@ namespace Sora.Worker.Exchange;
 /// </summary>
 internal sealed partial class MeshConnector(ExchangeGroup group, ExchangeListener listener, TimeSpan timeout, TimeProvider time, ILogger logger)
 {
+    private static readonly TimeSpan GreetingTime = TimeSpan.FromSeconds(30);
     private static readonly TimeSpan RetryDelay = TimeSpan.FromMilliseconds(100);
     private readonly ExchangeIdentity _self = group.Identity;
 
@@ -51,7 +52,6 @@ internal sealed partial class MeshConnector(ExchangeGroup group, ExchangeListene
     {
         while (true)
         {
-            SocketException? last = null;
             foreach (var endpoint in group.Members[rank].Endpoints)
             {
                 var address = ExchangeEndpoint.Parse(endpoint);
@@ -71,7 +71,6 @@ internal sealed partial class MeshConnector(ExchangeGroup group, ExchangeListene
                     cancellationToken.ThrowIfCancellationRequested();
                     if (e is not SocketException refused)
                         throw new HandshakeException($"{group.Members[rank].Worker} ({endpoint}): {e.Message}", e);
-                    last = refused;
                     LogDialFailed(group.Members[rank].Worker, endpoint, refused.Message);
                 }
             }
@@ -146,6 +145,8 @@ internal sealed partial class MeshConnector(ExchangeGroup group, ExchangeListene
         try
         {
             Tune(socket);
+            // A peer greets as soon as it is connected; who does not only holds a thread.
+            socket.ReceiveTimeout = (int)GreetingTime.TotalMilliseconds;
             var handshake = new AcceptorHandshake(_self);
             try
             {
@@ -154,6 +155,7 @@ internal sealed partial class MeshConnector(ExchangeGroup group, ExchangeListene
                 if (rank < group.Rank)
                     throw new HandshakeException($"Rank {rank} is to be dialled by rank {group.Rank}, not the other way round.");
                 SocketFrames.SendHandshake(socket, _self, ExchangePhase.Welcome, []);
+                socket.ReceiveTimeout = 0;
                 // A peer that dials again has given up its first connection.
                 var before = Interlocked.Exchange(ref connected[rank], new PeerConnection(socket, rank, Describe(rank)));
                 before?.Dispose();
@@ -186,8 +188,11 @@ internal sealed partial class MeshConnector(ExchangeGroup group, ExchangeListene
         if (socket.AddressFamily == AddressFamily.Unix)
             return;
         socket.NoDelay = true;
-        // A peer whose host vanishes without a word is noticed even when this worker has nothing to send.
+        // A peer whose host vanishes without a word is noticed even while this worker has nothing to send.
         socket.SetSocketOption(SocketOptionLevel.Socket, SocketOptionName.KeepAlive, true);
+        socket.SetSocketOption(SocketOptionLevel.Tcp, SocketOptionName.TcpKeepAliveTime, 30);
+        socket.SetSocketOption(SocketOptionLevel.Tcp, SocketOptionName.TcpKeepAliveInterval, 10);
+        socket.SetSocketOption(SocketOptionLevel.Tcp, SocketOptionName.TcpKeepAliveRetryCount, 3);
     }
 
     // Handshakes block; on the thread pool a few of them would starve everything else in the process.

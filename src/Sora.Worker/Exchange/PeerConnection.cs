@@ -111,8 +111,9 @@ internal sealed unsafe class PeerConnection : IDisposable
                 _sink!.Sent(this);
             }
         }
-        catch (Exception e) when (e is SocketException or ObjectDisposedException)
+        catch (Exception e)
         {
+            // Whatever it is, it ends this connection and with it the step; unnoticed, the training thread would wait for good.
             if (!_leaving)
                 _sink!.Lost(this, "could not be sent to: " + e.Message, sending: true);
         }
@@ -132,7 +133,7 @@ internal sealed unsafe class PeerConnection : IDisposable
             }
             _sink!.Lost(this, "closed the connection without a goodbye: its process has ended, or its host is gone", sending: false);
         }
-        catch (Exception e) when (e is SocketException or ObjectDisposedException or EndOfStreamException or InvalidFrameException)
+        catch (Exception e)
         {
             if (!_leaving)
                 _sink!.Lost(this, e is InvalidFrameException ? "sent something wrong: " + e.Message : "was cut off: " + e.Message, sending: false);

@@ -1,5 +1,4 @@
-using System.Runtime.Intrinsics.Arm;
-using System.Runtime.Intrinsics.X86;
+using Sora.Model.Native;
 
 namespace Sora.Worker.Work;
 
@@ -9,10 +8,19 @@ namespace Sora.Worker.Work;
 internal static class NumericsFingerprint
 {
     /// <summary>libtorch, device class, CPU capability and threads; 0 threads: as many as the job says.</summary>
-    public static string Of(string libtorch, string device, int threads) =>
-        $"libtorch {libtorch}, {device.Split(':')[0]}, {CpuCapability}, {(threads == 0 ? "threads of the job" : threads == 1 ? "1 thread" : $"{threads} threads")}";
+    /// <param name="torch">What is loaded.</param>
+    /// <param name="device"><c>cpu</c>, <c>cuda</c> or <c>cuda:N</c>.</param>
+    /// <param name="threads">libtorch threads.</param>
+    public static string Of(TorchInfo torch, string device, int threads) => string.Join(", ",
+        $"libtorch {torch.Version}",
+        device == "cpu" ? "cpu" : GpuOf(torch, device),
+        torch.CpuCapability,
+        threads == 0 ? "threads of the job" : threads == 1 ? "1 thread" : $"{threads} threads");
 
-    // libtorch chooses its kernels by the same levels.
-    private static string CpuCapability =>
-        Avx512F.IsSupported ? "AVX512" : Avx2.IsSupported ? "AVX2" : AdvSimd.IsSupported ? "NEON" : "baseline";
+    // "cuda:1 (name, memory)" on one machine and "cuda:0 (name, memory)" on another compute alike.
+    private static string GpuOf(TorchInfo torch, string device)
+    {
+        var index = device.IndexOf(':') is var colon and > 0 ? int.Parse(device[(colon + 1)..], System.Globalization.CultureInfo.InvariantCulture) : 0;
+        return index < torch.Gpus.Count ? torch.Gpus[index].Replace($"cuda:{index}", "cuda", StringComparison.Ordinal) : "cuda";
+    }
 }

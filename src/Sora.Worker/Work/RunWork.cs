@@ -12,12 +12,14 @@ namespace Sora.Worker.Work;
 /// <summary>The numbers behind a session: corpus, trainer, checkpoints.</summary>
 internal sealed class RunWork(WorkerOptions options, AssignedCorpus corpus) : IRunWork
 {
+    private const double LongestPeerTimeout = 24 * 3600; // seconds; timers take no more than some weeks
     private readonly StopRequest _stop = new();
     private WorkerAssignment? _assignment;
     private TrainingJob? _job;
     private IBatchSource? _batches;
     private ITokenizer? _tokenizer;
     private Trainer? _trainer;
+    private TorchInfo? _torch;
     private string _canary = "";
 
     private TimeProvider Time => options.Time;
@@ -26,14 +28,15 @@ internal sealed class RunWork(WorkerOptions options, AssignedCorpus corpus) : IR
 
     private Trainer Trainer => _trainer ?? throw new InvalidOperationException("No assignment has been prepared.");
 
+    private TorchInfo Torch => _torch ??= TorchInfo.Read();
+
     private ModelDescription Description => ModelDescription.Of(_job!, _tokenizer!.VocabSize, _tokenizer.EndOfText);
 
     public Machine Inspect()
     {
-        TorchRuntime.Load();
         var device = Devices.Resolve("auto").ToString();
         var threads = options.ThreadsOverride ?? 0;
-        return new Machine(device, threads, TorchRuntime.Version, NumericsFingerprint.Of(TorchRuntime.Version, device, threads));
+        return new Machine(Torch.Gpus is [var first, ..] ? first : "cpu", threads, Torch.Version, NumericsFingerprint.Of(Torch, device, threads));
     }
 
     public Proof Prove(WorkerAssignment assignment, CancellationToken cancellationToken)
@@ -43,7 +46,7 @@ internal sealed class RunWork(WorkerOptions options, AssignedCorpus corpus) : IR
         (_batches, _tokenizer) = corpus.Open(assignment, _job, cancellationToken);
         _trainer = new Trainer(_job with { ThreadsPerWorker = Threads }, _tokenizer.VocabSize, Devices.Resolve(_job.Device), Time);
         _canary = _trainer.Canary();
-        return new Proof(_canary, _trainer.GradientLength, TimeSpan.FromSeconds(_job.DdpTimeout));
+        return new Proof(_canary, _trainer.GradientLength, TimeSpan.FromSeconds(Math.Min(_job.DdpTimeout, LongestPeerTimeout)));
     }
 
     public long Restore(IWorkReports reports)
@@ -105,7 +108,7 @@ internal sealed class RunWork(WorkerOptions options, AssignedCorpus corpus) : IR
                     CorpusSha256 = _assignment.CorpusHash,
                     Tokenizer = _tokenizer!,
                     Canary = _canary,
-                    Numerics = NumericsFingerprint.Of(TorchRuntime.Version, Devices.Resolve(_job.Device).ToString(), Threads),
+                    Numerics = NumericsFingerprint.Of(Torch, Devices.Resolve(_job.Device).ToString(), Threads),
                     Weights = weights,
                     Optimizer = optimizer,
                 },

@@ -91,5 +91,17 @@ public sealed class CoordinatorSerializerTests : IAsyncDisposable
         Assert.Contains("finished:v9", error.Message);
     }
 
+    [Fact]
+    public async Task Nothing_without_a_manifest_may_travel_and_the_polymorphic_serializer_is_gone()
+    {
+        await using var coordinator = await TestCoordinator.StartAsync();
+        var (system, _) = await coordinator.Host.Actors;
+        var serialization = ((ExtendedActorSystem)system).Serialization;
+
+        Assert.ThrowsAny<Exception>(() => serialization.FindSerializerFor(new Version(1, 0)));
+        Assert.ThrowsAny<Exception>(() => serialization.Deserialize([(byte)'1'], serializerId: 1, typeof(Version)));
+        Assert.IsType<CoordinatorSerializer>(serialization.FindSerializerFor(new QueryRun("run-1")));
+    }
+
     public async ValueTask DisposeAsync() => await _system.Terminate();
 }

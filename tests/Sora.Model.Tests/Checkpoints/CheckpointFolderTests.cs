@@ -179,6 +179,7 @@ public sealed class CheckpointFolderTests : IDisposable
         var point = CheckpointCatalog.Resolve(resume, _output.Path);
         Assert.Equal(sound.Path, point.Path);
         Assert.Contains(Path.Combine(damaged.Path, "optimizer.safetensors"), Assert.Single(point.Warnings));
+        Assert.EndsWith("goes on from step 1 instead.", point.Warnings[0]);
         Assert.Contains("optimizer.safetensors", Assert.Throws<SoraException>(() => CheckpointCatalog.Resolve(damaged.Path, _output.Path)).Message);
         Assert.Equal(sound.Path, CheckpointCatalog.Resolve(sound.Path, _output.Path).Path);
     }

@@ -1,6 +1,7 @@
 using System.Text;
 using System.Text.Json.Nodes;
 using Sora.Model.Checkpoints;
+using Sora.Model.Tokenization;
 using Sora.Model.Training;
 using Sora.Protocol.Jobs;
 using TorchSharp;
@@ -160,6 +161,31 @@ public class HubFormatTests
             using var file = SafetensorsFile.Open(folder[name]);
             using var imported = HubWeights.Import(description, file);
         }
+    }
+
+    [Fact]
+    public void Load_WeightsSplitOverFiles_AreReadTogether()
+    {
+        using var folder = new TemporaryFolder();
+        using var scope = NewDisposeScope();
+        var description = TinyModels.Describe(TinyModels.Llama);
+        using var model = TinyModels.Random(TinyModels.Llama);
+        using var exported = HubWeights.Export(description, model.NamedWeights());
+        var raw = exported.Tensors.Select(TensorFiles.ToRaw).ToList();
+        string[] names = ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"];
+        SafetensorsWriter.Write(folder[names[0]], raw[..5]);
+        SafetensorsWriter.Write(folder[names[1]], raw[5..]);
+        var map = raw.Select((tensor, i) => KeyValuePair.Create(tensor.Name, (JsonNode?)names[i < 5 ? 0 : 1]));
+        File.WriteAllText(folder[WeightFiles.IndexFileName], new JsonObject { ["weight_map"] = new JsonObject(map) }.ToJsonString());
+        File.WriteAllBytes(folder[HubConfig.FileName], HubConfig.ToUtf8(description));
+        new ByteTokenizer().Save(folder.Path);
+
+        using (var loaded = LoadedModel.Load(folder.Path, "cpu"))
+            Assert.Equal(TinyModels.Logits(model, _tokens), TinyModels.Logits(loaded.Model, _tokens));
+        File.Delete(folder[names[1]]);
+        Assert.Contains(folder[names[1]], Assert.Throws<SoraException>(() => LoadedModel.Load(folder.Path, "cpu")).Message);
+        File.WriteAllText(folder[WeightFiles.IndexFileName], """{"weight_map":{"a":"../../model.safetensors"}}""");
+        Assert.Contains(folder[WeightFiles.IndexFileName], Assert.Throws<SoraException>(() => LoadedModel.Load(folder.Path, "cpu")).Message);
     }
 
     private static Dictionary<string, Tensor> RandomTensors((string Name, long[] Shape)[] tensors)

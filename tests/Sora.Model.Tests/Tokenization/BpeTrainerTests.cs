@@ -1,5 +1,8 @@
+using System.Text.Json;
+using System.Text.RegularExpressions;
 using CsCheck;
 using Sora.Model.Tokenization;
+using Sora.Model.Tokenization.PreSplit;
 using Sora.Protocol.Jobs;
 
 namespace Sora.Model.Tests.Tokenization;
@@ -69,6 +72,24 @@ public class BpeTrainerTests
     public void Encode_AnyText_ComesBack() => RandomText.Any.Sample(text => Assert.Equal(text, Trained.Value.Decode(Trained.Value.Encode(text))));
 
     [Fact]
+    public void Encode_Text_GivesTheIdsOfTheLibraryWithTheSameVocabulary()
+    {
+        using var folder = new TemporaryFolder();
+        Trained.Value.Save(folder.Path);
+        using var json = JsonDocument.Parse(File.ReadAllBytes(Path.Combine(folder.Path, "tokenizer.json")));
+        var model = json.RootElement.GetProperty("model");
+        var library = Microsoft.ML.Tokenizers.BpeTokenizer.Create(new(model.GetProperty("vocab").EnumerateObject().Select(entry => KeyValuePair.Create(entry.Name, entry.Value.GetInt32())))
+        {
+            Merges = model.GetProperty("merges").EnumerateArray().Select(merge => merge.GetString()!),
+            ByteLevel = true,
+            PreTokenizer = new Microsoft.ML.Tokenizers.RegexPreTokenizer(new Regex(Gpt2Splitter.Pattern), null),
+        });
+        var text = MixedText.Create(60_000);
+        Assert.Equal(library.EncodeToIds(text), Trained.Value.Encode(text));
+        RandomText.BasicPlane.Sample(part => Assert.Equal(library.EncodeToIds(part), Trained.Value.Encode(part)), iter: 300);
+    }
+
+    [Fact]
     public void Encode_LongWords_ComesBack() =>
         Gen.String[Gen.Char['a', 'e'], 30, 600].Sample(text => Assert.Equal(text, Trained.Value.Decode(Trained.Value.Encode(text))));
 
@@ -111,7 +132,7 @@ public class BpeTrainerTests
     {
         using var folder = new TemporaryFolder();
         tokenizer.Save(folder.Path);
-        using var json = System.Text.Json.JsonDocument.Parse(File.ReadAllBytes(Path.Combine(folder.Path, "tokenizer.json")));
+        using var json = JsonDocument.Parse(File.ReadAllBytes(Path.Combine(folder.Path, "tokenizer.json")));
         return [.. json.RootElement.GetProperty("model").GetProperty("merges").EnumerateArray().Select(merge => merge.GetString()!)];
     }
 

@@ -22,7 +22,7 @@ internal static class TokenizerJsonReader
         {
             "byte" => new ByteTokenizer(),
             OpenAiTokenizer.O200k or OpenAiTokenizer.Cl100k => OpenAiTokenizer.Create(kind),
-            _ => ReadBpe(files, kind, JsonPart.Parse(files.Tokenizer, file), config),
+            _ => ReadBpe(files, kind == "bpe" ? kind : "file", JsonPart.Parse(files.Tokenizer, file), config),
         };
     }
 

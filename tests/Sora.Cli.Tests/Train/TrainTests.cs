@@ -1,0 +1,113 @@
+using System.Text.Json;
+
+namespace Sora.Cli.Tests.Train;
+
+/// <summary>The whole command with real processes on a corpus of a few kilobytes.</summary>
+public sealed class TrainTests : IDisposable
+{
+    private readonly TemporaryFolder _folder = new();
+    private readonly string _job;
+
+    public TrainTests()
+    {
+        _folder.Write("text.txt", string.Concat(Enumerable.Range(0, 800).Select(i => $"Line {i} of a small text that says {i * 7919 % 1000}.\n")));
+        _job = _folder.Write("tiny.yaml", """
+            data: {train: text.txt, validation_split: 0.1, cache_dir: cache}
+            tokenizer: byte
+            model: {hidden_size: 16, num_hidden_layers: 1, num_attention_heads: 2, dropout: 0.1}
+            context_length: 16
+            lanes: 2
+            per_device_train_batch_size: 2
+            max_steps: 6
+            save_steps: 3
+            device: cpu
+            """);
+    }
+
+    public void Dispose() => _folder.Dispose();
+
+    [Fact]
+    public async Task Training_resumed_on_another_number_of_workers_ends_with_the_weights_of_the_undisturbed_run()
+    {
+        var whole = await TrainAsync("--workers", "2", "--output", "whole");
+        Assert.Equal(0, whole.ExitCode);
+        var half = await TrainAsync("--workers", "1", "--output", "half", "--max-steps", "3", "--set", "lr_scheduler_type=constant");
+        var rest = await TrainAsync("--workers", "1", "--output", "whole", "--resume", Path.Combine(_folder.Path, "whole", "checkpoints", "step-00000003"));
+
+        Assert.Equal(0, half.ExitCode);
+        Assert.Equal(0, rest.ExitCode);
+        var finished = Events(whole).Last();
+        Assert.Equal("finished", finished.GetProperty("event").GetString());
+        Assert.Equal(6, finished.GetProperty("step").GetInt64());
+        Assert.Equal(finished.GetProperty("weights_sha256").GetString(), Events(rest).Last().GetProperty("weights_sha256").GetString());
+        Assert.NotEqual(finished.GetProperty("weights_sha256").GetString(), Events(half).Last().GetProperty("weights_sha256").GetString());
+        Assert.Equal([1, 2, 3, 4, 5, 6], Events(whole).Where(IsStep).Select(step => step.GetProperty("step").GetInt32()));
+        Assert.Equal([4, 5, 6], Events(rest).Where(IsStep).Select(step => step.GetProperty("step").GetInt32()));
+        Assert.Contains("<svg", File.ReadAllText(Path.Combine(_folder.Path, "whole", "loss.svg")));
+
+        // What is there is protected, and what is finished stays finished.
+        var refused = await TrainAsync("--output", "whole");
+        Assert.Equal(2, refused.ExitCode);
+        Assert.Contains("--overwrite", refused.Errors);
+        Assert.Equal("failed", Events(refused).Single().GetProperty("event").GetString());
+        var again = await TrainAsync("--output", "whole", "--resume", "auto");
+        Assert.Equal(0, again.ExitCode);
+        Assert.Equal(finished.GetProperty("weights_sha256").GetString(), Events(again).Last().GetProperty("weights_sha256").GetString());
+
+        // What the other verbs make of it.
+        var generated = await SoraProcess.RunAsync(["generate", "whole", "-p", "Line", "--max-new-tokens", "5", "--temperature", "0"], _folder.Path);
+        Assert.Equal(0, generated.ExitCode);
+        Assert.StartsWith("Line", generated.Output);
+        var score = await SoraProcess.RunAsync(["evaluate", "whole", "--data", "text.txt", "--json"], _folder.Path);
+        Assert.InRange(JsonDocument.Parse(score.Output).RootElement.GetProperty("loss").GetDouble(), 4, 6);
+        Assert.Contains("step 6", (await SoraProcess.RunAsync(["checkpoint", "list", "whole"], _folder.Path)).Output);
+        Assert.Equal(0, (await SoraProcess.RunAsync(["checkpoint", "verify", "whole"], _folder.Path)).ExitCode);
+        File.WriteAllText(Path.Combine(_folder.Path, "whole", "checkpoints", "step-00000006", "config.json"), "{}");
+        Assert.Equal(4, (await SoraProcess.RunAsync(["checkpoint", "verify", "whole"], _folder.Path)).ExitCode);
+    }
+
+    [Theory]
+    [InlineData("no-such-file.txt does not exist", 4, "--data", "no-such-file.txt")]
+    [InlineData("There is no text in empty.txt", 4, "--data", "empty.txt")]
+    [InlineData("is not UTF-8", 4, "--data", "broken.txt")]
+    [InlineData("context_length", 4, "--context", "")]
+    [InlineData("'workers' is 3: there are only 2 lanes", 2, "--workers", "3")]
+    [InlineData("libtorch sees no CUDA GPU", 2, "--device", "cuda")]
+    [InlineData("is not a checkpoint", 4, "--resume", "nowhere")]
+    [InlineData("Nothing to resume", 4, "--resume", "true")]
+    [InlineData("cannot be written", 2, "--output", "text.txt/out")]
+    [InlineData("is not an address", 2, "--listen", "nonsense")]
+    public async Task Bad_input_is_one_clear_message_an_exit_code_and_nothing_half_written(string message, int exitCode, string option, string value)
+    {
+        _folder.Write("empty.txt", "");
+        File.WriteAllBytes(Path.Combine(_folder.Path, "broken.txt"), [0x61, 0xFF, 0xFE, 0x62]);
+        string[] arguments = option == "--context" ? ["--set", "context_length=100000"] : [option, value];
+
+        var outcome = await TrainAsync([.. arguments, .. option == "--output" ? Array.Empty<string>() : ["--output", "out"]]);
+
+        Assert.Equal((exitCode, ""), (outcome.ExitCode, outcome.Errors.Contains(message) ? "" : outcome.Errors));
+        Assert.DoesNotContain("   at ", outcome.Errors);
+        Assert.Equal("failed", Events(outcome).Last().GetProperty("event").GetString());
+        Assert.False(Directory.Exists(Path.Combine(_folder.Path, "out")));
+    }
+
+    [Fact]
+    public async Task Dry_run_prints_the_plan_and_writes_nothing()
+    {
+        var before = Directory.GetFileSystemEntries(_folder.Path).Length;
+        var plan = await SoraProcess.RunAsync(["train", _job, "--dry-run", "--json", "--workers", "2"], _folder.Path);
+
+        using var json = JsonDocument.Parse(plan.Output);
+        Assert.Equal("plan", json.RootElement.GetProperty("event").GetString());
+        Assert.Equal(2 * 2 * 16, json.RootElement.GetProperty("tokens_per_step").GetInt64());
+        Assert.Equal(json.RootElement.GetProperty("parameters").GetInt64() * 4, json.RootElement.GetProperty("bytes_sent_per_step_per_worker").GetInt64());
+        Assert.Equal(before, Directory.GetFileSystemEntries(_folder.Path).Length);
+    }
+
+    private static bool IsStep(JsonElement happened) => happened.GetProperty("event").GetString() == "step";
+
+    private static JsonElement[] Events(SoraProcess.Outcome outcome) =>
+        outcome.Output.Split('\n', StringSplitOptions.RemoveEmptyEntries).Select(line => JsonDocument.Parse(line).RootElement).ToArray();
+
+    private Task<SoraProcess.Outcome> TrainAsync(params string[] arguments) => SoraProcess.RunAsync(["train", _job, "--json", .. arguments], _folder.Path);
+}
