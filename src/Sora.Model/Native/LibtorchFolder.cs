@@ -15,9 +15,12 @@ internal static class LibtorchFolder
         var file = SharedLibrary.FileName("torch_cpu");
         if (Environment.GetEnvironmentVariable(Variable) is { Length: > 0 } named)
         {
-            return File.Exists(Path.Combine(named, file))
-                ? Path.GetFullPath(named)
-                : throw new SoraException($"{Variable} is {named}, but there is no {file} in it. Name the folder that holds it, for example .../site-packages/torch/lib.", ExitCode.Usage);
+            if (!File.Exists(Path.Combine(named, file)))
+                throw new SoraException($"{Variable} is {named}, but there is no {file} in it. Name the folder that holds it, for example .../site-packages/torch/lib.", ExitCode.Usage);
+            // TorchSharp would load that one too, and two in a process end it.
+            if (Probed().FirstOrDefault(folder => File.Exists(Path.Combine(folder, file))) is { } own)
+                throw new SoraException($"{Variable} is {named}, but TorchSharp would find {own} first. Delete {file} there, or unset {Variable}.", ExitCode.Usage);
+            return Path.GetFullPath(named);
         }
         return Of(file) ?? throw new SoraException(
             $"libtorch is not here: no {file} in {string.Join(", ", Candidates())}. " +
@@ -34,8 +37,12 @@ internal static class LibtorchFolder
 
     private static string? Of(string file) => Candidates().FirstOrDefault(folder => File.Exists(Path.Combine(folder, file)));
 
-    // The runtime's probing list covers NuGet's layout under `dotnet run` and a flat published folder alike.
-    private static IEnumerable<string> Candidates()
+    // TorchSharp looks in the probed folders, so one that lies there must be taken. The build puts libtorch into a folder of its
+    // own, where only we look: so another can take its place.
+    private static IEnumerable<string> Candidates() => Probed().Append(Path.Combine(AppContext.BaseDirectory, "libtorch"));
+
+    // The runtime's own list covers NuGet's layout under `dotnet run` and a flat published folder alike.
+    private static IEnumerable<string> Probed()
     {
         var probed = AppContext.GetData("NATIVE_DLL_SEARCH_DIRECTORIES") as string ?? "";
         return new[] { AppContext.BaseDirectory, Path.Combine(AppContext.BaseDirectory, "runtimes", RuntimeIdentifier(), "native") }
