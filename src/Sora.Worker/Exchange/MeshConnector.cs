@@ -52,7 +52,6 @@ internal sealed partial class MeshConnector(ExchangeGroup group, ExchangeListene
     {
         while (true)
         {
-            SocketException? last = null;
             foreach (var endpoint in group.Members[rank].Endpoints)
             {
                 var address = ExchangeEndpoint.Parse(endpoint);
@@ -72,7 +71,6 @@ internal sealed partial class MeshConnector(ExchangeGroup group, ExchangeListene
                     cancellationToken.ThrowIfCancellationRequested();
                     if (e is not SocketException refused)
                         throw new HandshakeException($"{group.Members[rank].Worker} ({endpoint}): {e.Message}", e);
-                    last = refused;
                     LogDialFailed(group.Members[rank].Worker, endpoint, refused.Message);
                 }
             }

@@ -2,6 +2,7 @@ using System.Runtime.CompilerServices;
 using Grpc.Core;
 using Sora.Protocol.Api;
 using Sora.Protocol.Blocks;
+using Sora.Protocol.Jobs;
 
 namespace Sora.Worker.Session;
 
@@ -12,7 +13,20 @@ internal sealed class GrpcPieceFetcher(CoordinatorClient coordinator, string cor
         IReadOnlyList<string> sha256, [EnumeratorCancellation] CancellationToken cancellationToken)
     {
         using var call = coordinator.Gateway.GetPieces(new PiecesRequest { CorpusHash = corpusHash, Sha256 = { sha256 } }, coordinator.Headers, cancellationToken: cancellationToken);
-        await foreach (var piece in call.ResponseStream.ReadAllAsync(cancellationToken))
-            yield return (piece.Sha256, piece.Content.Memory);
+        while (await MoveNextAsync(call.ResponseStream, cancellationToken))
+            yield return (call.ResponseStream.Current.Sha256, call.ResponseStream.Current.Content.Memory);
+    }
+
+    private async Task<bool> MoveNextAsync(IAsyncStreamReader<Piece> pieces, CancellationToken cancellationToken)
+    {
+        try
+        {
+            return await pieces.MoveNext(cancellationToken);
+        }
+        catch (RpcException e)
+        {
+            cancellationToken.ThrowIfCancellationRequested();
+            throw new SoraException($"A piece of the corpus cannot be fetched: {coordinator.Explain(e).Message}", ExitCode.Failure, e);
+        }
     }
 }

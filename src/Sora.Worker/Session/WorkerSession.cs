@@ -68,7 +68,7 @@ internal sealed partial class WorkerSession : IWorkReports
             }
         }
         if (exit.Message is not null)
-            LogExit(exit.Message, exit.Code);
+            LogExit(exit.Code == ExitCode.Ok ? LogLevel.Information : LogLevel.Error, exit.Message, exit.Code);
         await EndAsync(listening);
         return exit.Code;
     }
@@ -121,7 +121,15 @@ internal sealed partial class WorkerSession : IWorkReports
         {
             // The thread that uses the exchange ends it, so that its memory outlives every use.
             using var exchange = _exchange!;
-            return _work.Train(exchange, writesCheckpoints: _state.Rank == 0, this);
+            try
+            {
+                return _work.Train(exchange, writesCheckpoints: _state.Rank == 0, this);
+            }
+            catch (Exception e)
+            {
+                exchange.Leave(e.Message);
+                throw;
+            }
         });
         return end.Stopped
             ? new WorkerEvent.TrainingStopped(generation, end.Step, end.Checkpoint)
@@ -186,6 +194,11 @@ internal sealed partial class WorkerSession : IWorkReports
         catch (OperationCanceledException) when (_gone.IsCancellationRequested)
         {
             // The session is over.
+        }
+        catch (Exception e)
+        {
+            LogUnexpected(e);
+            Post(new WorkerEvent.CoordinatorLost($"unexpected {e.GetType().Name}: {e.Message}"));
         }
     }
 
@@ -258,8 +271,8 @@ internal sealed partial class WorkerSession : IWorkReports
     [LoggerMessage(2000, LogLevel.Information, "{Before} -> {Now}")]
     private partial void LogPhase(WorkerPhase before, WorkerPhase now);
 
-    [LoggerMessage(2001, LogLevel.Information, "Ends with exit code {ExitCode}: {Message}")]
-    private partial void LogExit(string message, int exitCode);
+    [LoggerMessage(EventId = 2001, Message = "Ends with exit code {ExitCode}: {Message}")]
+    private partial void LogExit(LogLevel level, string message, int exitCode);
 
     [LoggerMessage(2002, LogLevel.Error, "Unexpected error")]
     private partial void LogUnexpected(Exception exception);

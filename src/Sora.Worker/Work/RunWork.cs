@@ -12,6 +12,7 @@ namespace Sora.Worker.Work;
 /// <summary>The numbers behind a session: corpus, trainer, checkpoints.</summary>
 internal sealed class RunWork(WorkerOptions options, AssignedCorpus corpus) : IRunWork
 {
+    private const double LongestPeerTimeout = 24 * 3600; // seconds; timers take no more than some weeks
     private readonly StopRequest _stop = new();
     private WorkerAssignment? _assignment;
     private TrainingJob? _job;
@@ -45,7 +46,7 @@ internal sealed class RunWork(WorkerOptions options, AssignedCorpus corpus) : IR
         (_batches, _tokenizer) = corpus.Open(assignment, _job, cancellationToken);
         _trainer = new Trainer(_job with { ThreadsPerWorker = Threads }, _tokenizer.VocabSize, Devices.Resolve(_job.Device), Time);
         _canary = _trainer.Canary();
-        return new Proof(_canary, _trainer.GradientLength, TimeSpan.FromSeconds(_job.DdpTimeout));
+        return new Proof(_canary, _trainer.GradientLength, TimeSpan.FromSeconds(Math.Min(_job.DdpTimeout, LongestPeerTimeout)));
     }
 
     public long Restore(IWorkReports reports)
