@@ -74,10 +74,18 @@ public sealed record CorpusManifest
                 $"{where} has dtype '{manifest.Dtype}' and pieces of {manifest.PieceBytes} bytes, which this program does not write. Prepare the corpus again.",
                 ExitCode.InvalidInput);
         foreach (var file in manifest.Files)
-            if (Path.GetFileName(file.Name) != file.Name || file.Name is "" or "." or ".." || file.Pieces.Count != (file.Bytes + manifest.PieceBytes - 1) / manifest.PieceBytes)
+            if (!IsPlainName(file.Name) || file.Pieces.Count != (file.Bytes + manifest.PieceBytes - 1) / manifest.PieceBytes || !file.Pieces.Append(file.Sha256).All(IsHash))
                 throw new SoraException($"{where} is damaged at its file '{file.Name}'. Prepare the corpus again with 'sora data prepare'.", ExitCode.InvalidInput);
+        foreach (var shard in manifest.Train.Shards.Concat(manifest.Validation.Shards))
+            if (shard.File.Bytes != shard.Tokens * manifest.TokenBytes)
+                throw new SoraException($"{where} is damaged: {shard.Tokens} tokens do not make the {shard.File.Bytes} bytes of '{shard.File.Name}'. Prepare the corpus again.", ExitCode.InvalidInput);
         return manifest;
     }
+
+    // Names and hashes become paths, and a manifest may come over the network.
+    private static bool IsPlainName(string name) => Path.GetFileName(name) == name && name is not ("" or "." or "..");
+
+    private static bool IsHash(string hash) => hash.Length == 64 && hash.All(char.IsAsciiHexDigitLower);
 
     /// <summary>The manifest as it is written to disk.</summary>
     public byte[] ToUtf8() => JsonSerializer.SerializeToUtf8Bytes(this, ManifestJson.Default.CorpusManifest);

@@ -14,7 +14,7 @@ namespace Sora.Protocol.Wire;
 ///   4  protocol version 2 bytes, little-endian like all that follow
 ///   6  header length    2 bytes
 ///   8  payload length   4 bytes
-///  12  payload CRC32    4 bytes
+///  12  payload checksum 4 bytes, CRC32C of the quarters, see PayloadChecksum
 ///  16  header           MessagePack array of integers, zero-padded
 /// 124  head CRC32       4 bytes, over bytes 0..123
 /// </code>
@@ -47,7 +47,7 @@ public static class FrameCodec
         BinaryPrimitives.WriteUInt16LittleEndian(head[4..], ProtocolVersion);
         BinaryPrimitives.WriteUInt16LittleEndian(head[6..], (ushort)packed.Length);
         BinaryPrimitives.WriteInt32LittleEndian(head[8..], payload.Length);
-        BinaryPrimitives.WriteUInt32LittleEndian(head[12..], Crc32.HashToUInt32(payload));
+        BinaryPrimitives.WriteUInt32LittleEndian(head[12..], PayloadChecksum.Of(payload));
         packed.CopyTo(head[HeaderAt..HeadCrcAt]);
         BinaryPrimitives.WriteUInt32LittleEndian(head[HeadCrcAt..], Crc32.HashToUInt32(head[..HeadCrcAt]));
     }
@@ -79,7 +79,7 @@ public static class FrameCodec
     /// <exception cref="InvalidFrameException">They differ.</exception>
     public static void CheckPayload(ReadOnlySpan<byte> payload, uint payloadCrc)
     {
-        if (Crc32.HashToUInt32(payload) != payloadCrc)
+        if (PayloadChecksum.Of(payload) != payloadCrc)
             throw new InvalidFrameException($"A payload of {payload.Length} bytes was damaged on the way (CRC mismatch).");
     }
 

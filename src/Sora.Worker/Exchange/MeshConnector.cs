@@ -186,7 +186,11 @@ internal sealed partial class MeshConnector(ExchangeGroup group, ExchangeListene
     private static void Tune(Socket socket)
     {
         if (socket.AddressFamily == AddressFamily.Unix)
+        {
+            // Room for a whole frame, as far as the system grants it: sender and receiver wake each other less often.
+            socket.SendBufferSize = MeshExchange.FrameLength * sizeof(float);
             return;
+        }
         socket.NoDelay = true;
         // A peer whose host vanishes without a word is noticed even while this worker has nothing to send.
         socket.SetSocketOption(SocketOptionLevel.Socket, SocketOptionName.KeepAlive, true);

@@ -116,6 +116,21 @@ public class PieceStoreTests
     }
 
     [Fact]
+    public void Cache_SharedByManyUnderATightBound_NeverGivesWrongBytes()
+    {
+        using var folder = new TestFolder();
+        var caches = Enumerable.Range(0, 4).Select(_ => new PieceCache(folder["pieces"], 8_000, TimeProvider.System)).ToList();
+        Parallel.For(0, 400, i =>
+        {
+            var (cache, number, bytes) = (caches[i % 4], i * 7 % 40, new byte[3]);
+            if (!cache.TryRead(Name(number), 10, bytes)) cache.Add(Name(number), Content(number));
+            else Assert.Equal(Content(number)[..3], bytes);
+        });
+        Assert.Empty(Directory.GetFiles(folder.Path, "*.tmp", SearchOption.AllDirectories));
+        Assert.InRange(new PieceCache(folder["pieces"], 8_000, TimeProvider.System).Bytes, 1, 8_000);
+    }
+
+    [Fact]
     public void Cache_PieceDamagedOnDisk_IsDropped()
     {
         using var folder = new TestFolder();

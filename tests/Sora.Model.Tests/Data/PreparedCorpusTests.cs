@@ -49,6 +49,8 @@ public class PreparedCorpusTests
             ("null", "has format version"),
             (text.Replace("\"format_version\": 1", "\"format_version\": 9"), "has format version 9, but this program reads 1"),
             (text.Replace("\"train-00000.bin\"", "\"../train-00000.bin\""), "is damaged at its file '../train-00000.bin'"),
+            (text.Replace("\"sha256\": \"", "\"sha256\": \"../"), "is damaged at its file"),
+            (text.Replace("\"tokens\": 19", "\"tokens\": 20"), "20 tokens do not make the 38 bytes of 'train-00000.bin'"),
             (text.Replace("\"uint16\"", "\"float\""), "dtype 'float'"),
         })
         {

@@ -49,6 +49,14 @@ public class FrameCodecTests
     }
 
     [Fact]
+    public void Blocks_of_a_payload_in_another_order_are_detected()
+    {
+        var payload = Enumerable.Range(0, 1024).Select(i => (byte)(i / 256)).ToArray();
+        var (_, crc) = FrameCodec.ReadHead(Head((Plain with { PayloadBytes = payload.Length }, payload)));
+        Assert.Throws<InvalidFrameException>(() => FrameCodec.CheckPayload([.. payload[256..], .. payload[..256]], crc));
+    }
+
+    [Fact]
     public void A_truncated_head_is_refused()
     {
         Gen.Select(Frames, Gen.Int[0, FrameCodec.HeadBytes - 1]).Sample((frame, length) =>
