@@ -33,12 +33,15 @@ internal sealed class OutputFolder
         }
     }
 
-    /// <summary>Removes what <see cref="Open"/> created, as far as it is still empty.</summary>
-    public void TakeBack()
+    /// <summary>Removes what <see cref="Open"/> created, as far as it is still empty but for one folder.</summary>
+    /// <param name="disposable">Name of a folder in it that is worth nothing.</param>
+    public void TakeBack(string disposable)
     {
         if (_createdFrom is null) return;
         try
         {
+            var worthless = System.IO.Path.Combine(Path, disposable);
+            if (Directory.Exists(worthless)) Directory.Delete(worthless, recursive: true);
             for (var folder = Path; folder.Length >= _createdFrom.Length; folder = System.IO.Path.GetDirectoryName(folder)!)
                 Directory.Delete(folder);
         }

@@ -5,7 +5,6 @@ using Sora.Cli.Shell;
 using Sora.Coordinator;
 using Sora.Model.Checkpoints;
 using Sora.Model.Data;
-using Sora.Model.Native;
 using Sora.Protocol.Jobs;
 using Sora.Protocol.Runs;
 
@@ -17,6 +16,8 @@ namespace Sora.Cli.Train;
 /// </summary>
 internal sealed class TrainCommand(LoadedJob loaded, TrainOptions options, IRunDisplay display, TimeProvider clock)
 {
+    private const string StateFolder = "coordinator";
+
     private static readonly TimeSpan WorkerGrace = TimeSpan.FromSeconds(10);
 
     private readonly TrainingJob _job = loaded.Job;
@@ -27,6 +28,7 @@ internal sealed class TrainCommand(LoadedJob loaded, TrainOptions options, IRunD
     {
         foreach (var warning in loaded.Warnings) display.Show(new RunWarning(warning));
         var workers = WorkerCount.Of(_job);
+        var (local, token) = Local(workers);
         var output = OutputFolder.Open(_job.OutputDir);
         WorkerProcesses? processes = null;
         using var signals = new StopSignals(code =>
@@ -44,11 +46,11 @@ internal sealed class TrainCommand(LoadedJob loaded, TrainOptions options, IRunD
             if (checkpoint?.Manifest.Step == _job.MaxSteps) return ShowFinished(checkpoint);
 
             await using var coordinator = await CoordinatorHost.StartAsync(
-                new CoordinatorOptions { ListenUrl = options.Listen, StateDir = Path.Combine(output.Path, "coordinator"), LoggerFactory = NullLoggerFactory.Instance }, signals.Token);
+                new CoordinatorOptions { ListenUrl = options.Listen, Token = token, StateDir = Path.Combine(output.Path, StateFolder), LoggerFactory = NullLoggerFactory.Instance }, signals.Token);
             if (options.Overwrite) RemoveEarlierRun(output);
             began = true;
             using var history = LossHistory.Open(output.Path, checkpoint?.Manifest.Step ?? 0);
-            using var started = processes = WorkerProcesses.Start(workers, coordinator.Address, coordinator.Token, output.Logs, WorkerCount.OneGpuEach(_job));
+            using var started = processes = WorkerProcesses.Start(local, coordinator.Address, coordinator.Token, output.Logs, WorkerCount.OneGpuEach(_job));
             var run = await coordinator.SubmitAsync(Submission(corpus, size, checkpoint, workers));
 
             var end = await new RunFollower(display, history, signals, clock).FollowAsync(run, processes);
@@ -62,8 +64,19 @@ internal sealed class TrainCommand(LoadedJob loaded, TrainOptions options, IRunD
         }
         finally
         {
-            if (!began) output.TakeBack();
+            if (!began) output.TakeBack(StateFolder);
         }
+    }
+
+    private (int Workers, string Token) Local(int workers)
+    {
+        var token = Environment.GetEnvironmentVariable(WorkerProcesses.TokenVariable) ?? "";
+        if (options.LocalWorkers is not { } local) return (workers, token);
+        if (local < 0 || local > workers)
+            throw new SoraException($"--local-workers is {local}: use 0 to {workers}, which is how many workers the run has.", ExitCode.Usage);
+        return local == workers || token.Length > 0
+            ? (local, token)
+            : throw new SoraException($"Workers of other machines must show a token: set {WorkerProcesses.TokenVariable} to a secret here and there.", ExitCode.Usage);
     }
 
     private ResumePoint Resume()
@@ -122,7 +135,14 @@ internal sealed class TrainCommand(LoadedJob loaded, TrainOptions options, IRunD
         var checkpoints = CheckpointCatalog.FolderOf(output.Path);
         if (!Directory.Exists(checkpoints)) return;
         display.Show(new RunWarning($"removing the checkpoints of an earlier run in {checkpoints}"));
-        Directory.Delete(checkpoints, recursive: true);
+        try
+        {
+            Directory.Delete(checkpoints, recursive: true);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            throw new SoraException($"The checkpoints in {checkpoints} cannot be removed: {e.Message} Remove them yourself, or choose another folder with --output.", ExitCode.Usage, e);
+        }
     }
 
     private RunSubmission Submission(PreparedCorpus corpus, NetworkSize size, CheckpointReader? checkpoint, int workers) => new()
@@ -144,11 +164,12 @@ internal sealed class TrainCommand(LoadedJob loaded, TrainOptions options, IRunD
 
     private int Conclude(RunEvent end, OutputFolder output, WorkerProcesses workers, StopSignals signals)
     {
-        DrawCurve(output);
+        OrWarn("no loss curve", () => DrawCurve(output));
         switch (end)
         {
             case RunFinished:
-                Samples.Show(_job, display);
+                // The run is whole: what is only for show must not turn it into a failure.
+                OrWarn("no samples", () => Samples.Show(_job, display));
                 display.Show(end);
                 return ExitCode.Ok;
             case RunStopped { Checkpoint: { } checkpoint } stopped:
@@ -161,6 +182,18 @@ internal sealed class TrainCommand(LoadedJob loaded, TrainOptions options, IRunD
                 var failure = (RunFailed)end;
                 display.Show(failure);
                 throw new ReportedFailure(FailureReport.Of(failure, workers.All, options.JobFile), failure.ExitCode == ExitCode.Ok ? ExitCode.Failure : failure.ExitCode);
+        }
+    }
+
+    private void OrWarn(string consequence, Action show)
+    {
+        try
+        {
+            show();
+        }
+        catch (Exception e) when (e is SoraException or IOException or UnauthorizedAccessException)
+        {
+            display.Show(new RunWarning($"{consequence}: {e.Message}"));
         }
     }
 

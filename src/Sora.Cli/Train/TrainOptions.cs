@@ -5,5 +5,5 @@ namespace Sora.Cli.Train;
 /// <param name="Resume"><c>auto</c>, <c>true</c>, <c>false</c> or a checkpoint folder.</param>
 /// <param name="Overwrite">Whether checkpoints of an earlier run may be removed.</param>
 /// <param name="Listen">Where workers dial.</param>
-/// <param name="Json">Whether events go to stdout as JSON.</param>
-internal sealed record TrainOptions(string JobFile, string Resume, bool Overwrite, string Listen, bool Json);
+/// <param name="LocalWorkers">Workers to start on this machine; null: all.</param>
+internal sealed record TrainOptions(string JobFile, string Resume, bool Overwrite, string Listen, int? LocalWorkers);

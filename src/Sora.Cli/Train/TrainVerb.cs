@@ -29,6 +29,11 @@ internal static class TrainVerb
             HelpName = "URL",
             DefaultValueFactory = _ => "http://127.0.0.1:0",
         };
+        var local = new Option<int?>("--local-workers")
+        {
+            Description = $"Workers to start on this machine; the rest of --workers dial in by 'sora worker start' and show the token in {WorkerProcesses.TokenVariable}. Default: all.",
+            HelpName = "N",
+        };
         var verb = new Verb("train", "Train a network: data, coordinator, workers and all.",
             "sora train examples/quickstart.yaml",
             "sora train examples/own-text.yaml --data my-texts/ --set model.hidden_size=512",
@@ -36,7 +41,7 @@ internal static class TrainVerb
             "sora train job.yaml --resume auto                 # go on after Ctrl-C, a crash or a reboot",
             "sora train job.yaml --json | jq -r .loss          # for programs");
         job.AddTo(verb);
-        foreach (var option in new Option[] { resume, overwrite, dryRun, json, listen }) verb.Options.Add(option);
+        foreach (var option in new Option[] { resume, overwrite, dryRun, json, listen, local }) verb.Options.Add(option);
 
         verb.SetAction(async (result, _) =>
         {
@@ -46,7 +51,7 @@ internal static class TrainVerb
             {
                 var loaded = job.Load(result);
                 if (result.GetValue(dryRun)) return await DryRun.ShowAsync(loaded, isJson);
-                var options = new TrainOptions(job.FileIn(result), result.GetRequiredValue(resume), result.GetValue(overwrite), result.GetRequiredValue(listen), isJson);
+                var options = new TrainOptions(job.FileIn(result), result.GetRequiredValue(resume), result.GetValue(overwrite), result.GetRequiredValue(listen), result.GetValue(local));
                 return await new TrainCommand(loaded, options, display, TimeProvider.System).RunAsync();
             }
             catch (SoraException e) when (e is not ReportedFailure)

@@ -68,6 +68,7 @@ internal sealed class WorkerProcesses : IDisposable
 
     private async Task<Worker> WhenFirstExits()
     {
+        if (_workers.Count == 0) await Task.Delay(Timeout.InfiniteTimeSpan);
         var first = await Task.WhenAny(_workers.Select(worker => worker.Ended));
         return _workers.First(worker => worker.Ended == first);
     }
@@ -141,7 +142,14 @@ internal sealed class Worker : IDisposable
     {
         while (await from.ReadLineAsync() is { } line)
         {
-            lock (to) to.WriteLine(line);
+            try
+            {
+                lock (to) to.WriteLine(line);
+            }
+            catch (IOException)
+            {
+                // A full disk loses log lines; not reading on would make the worker wait for ever.
+            }
         }
     }
 }

@@ -25,8 +25,8 @@ internal static class WorkerVerb
         var threads = new Option<int?>("--threads") { Description = "libtorch threads instead of the job's: other numerics, for tests.", HelpName = "N", Hidden = true };
         var managed = new Option<bool>("--managed") { Description = "Started by 'sora train', which decides about signals.", Hidden = true };
         var verb = new Verb("start", "Dial a coordinator and compute what it assigns.",
-            "sora train job.yaml --listen http://0.0.0.0:5400  # on another machine, then here:",
-            "sora worker start --coordinator http://trainer:5400 --token-file token.txt") { coordinator, tokenFile, name, bind, cache, threads, managed };
+            $"{WorkerProcesses.TokenVariable}=secret sora train job.yaml --workers 4 --local-workers 2 --listen http://0.0.0.0:5400",
+            $"{WorkerProcesses.TokenVariable}=secret sora worker start --coordinator http://trainer:5400  # twice, on another machine") { coordinator, tokenFile, name, bind, cache, threads, managed };
         verb.SetAction(async (result, _) =>
         {
             using var logs = LoggerFactory.Create(Logging);

@@ -132,25 +132,7 @@ public sealed class Trainer : IDisposable
         var batches = Job.MaxEvalBatches > 0 ? Math.Min(Job.MaxEvalBatches, data.ValidationBatches) : data.ValidationBatches;
         if (batches == 0)
             return null;
-        using var _ = no_grad();
-        using var batch = new MicroBatch(Job.MicroBatchSize, Job.ContextLength, _device);
-        var lanes = new List<LaneTotals>(exchange.Lanes.Count);
-        Model.eval();
-        for (var lane = exchange.Lanes.First; lane < exchange.Lanes.End; lane++)
-        {
-            var (lossSum, targets) = (0.0, 0L);
-            for (long index = lane; index < batches; index += Job.Lanes)
-            {
-                using var scope = NewDisposeScope();
-                data.ReadValidation(index, batch.Tokens);
-                var (input, target) = batch.ToDevice();
-                lossSum += StagedBackward.Loss(Model.forward(input), target).item<float>();
-                targets += batch.TargetTokens;
-            }
-            lanes.Add(new LaneTotals(lane, lossSum, targets));
-        }
-        Model.train();
-        var totals = exchange.Gather(Step, CollectionsMarshal.AsSpan(lanes));
+        var totals = exchange.Gather(Step, CollectionsMarshal.AsSpan(EvaluateLanes(data, exchange.Lanes, batches)));
         var loss = totals.LossSum / totals.TargetTokens;
         return new EvaluationResult(Step, loss, loss / Math.Log(2) / data.ValidationBytesPerToken, totals.TargetTokens);
     }
@@ -182,6 +164,35 @@ public sealed class Trainer : IDisposable
         _optimizer.Dispose();
         _weights.Dispose();
         Model.Dispose();
+    }
+
+    private List<LaneTotals> EvaluateLanes(IBatchSource data, LaneRange owned, long batches)
+    {
+        using var _ = no_grad();
+        using var batch = new MicroBatch(Job.MicroBatchSize, Job.ContextLength, _device);
+        var lanes = new List<LaneTotals>(owned.Count);
+        Model.eval();
+        try
+        {
+            for (var lane = owned.First; lane < owned.End; lane++)
+            {
+                var (lossSum, targets) = (0.0, 0L);
+                for (long index = lane; index < batches; index += Job.Lanes)
+                {
+                    using var scope = NewDisposeScope();
+                    data.ReadValidation(index, batch.Tokens);
+                    var (input, target) = batch.ToDevice();
+                    lossSum += StagedBackward.Loss(Model.forward(input), target).item<float>();
+                    targets += batch.TargetTokens;
+                }
+                lanes.Add(new LaneTotals(lane, lossSum, targets));
+            }
+        }
+        finally
+        {
+            Model.train();
+        }
+        return lanes;
     }
 
     // Identical arithmetic on every worker: mean over target tokens, clip, update.

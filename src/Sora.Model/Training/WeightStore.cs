@@ -9,6 +9,7 @@ namespace Sora.Model.Training;
 /// </summary>
 internal sealed class WeightStore : IDisposable
 {
+    private readonly LanguageModel _model;
     private readonly Tensor _compute;
 
     public WeightStore(LanguageModel model, FlatLayout layout, Device device, ScalarType dtype)
@@ -20,7 +21,7 @@ internal sealed class WeightStore : IDisposable
         foreach (var place in layout.Places)
             place.Weight.Value.set_(FlatLayout.View(_compute, place));
         Layout = layout;
-        Model = model;
+        _model = model;
     }
 
     /// <summary>The flat fp32 weights.</summary>
@@ -28,14 +29,12 @@ internal sealed class WeightStore : IDisposable
 
     public FlatLayout Layout { get; }
 
-    private LanguageModel Model { get; }
-
     /// <summary>Sets the initial weights.</summary>
     public void Initialize(long seed)
     {
         using var _ = no_grad();
         using var scope = NewDisposeScope();
-        var weights = Model.Weights.ToList();
+        var weights = _model.Weights.ToList();
         foreach (var place in Layout.Places)
             FlatLayout.View(Master, place).copy_(place.Weight.Draw(seed, weights.IndexOf(place.Weight)));
         Publish();

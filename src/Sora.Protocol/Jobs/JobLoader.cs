@@ -53,6 +53,9 @@ public static class JobLoader
         if (!binder.Values.ContainsKey("name") && NameOf(source) is { } name) binder.Set(JobSchema.Leaf("name"), name, source);
 
         var job = JobSchema.Build(binder.Values);
+        // Not an error: `--max-steps 5` is how people try a job out.
+        if (job.WarmupSteps > job.MaxSteps)
+            warnings.Add($"warmup_steps is {JobKey.Spell(job.WarmupSteps)} and max_steps {job.MaxSteps}: the learning rate never reaches its peak");
         var known = binder.Errors.Select(error => error.Key).ToHashSet();
         var invalid = JobValidation.Check(job, binder.Origins).Where(error => !known.Contains(error.Key));
         JobError[] errors = [.. binder.Errors.Concat(invalid).OrderBy(error => error.Origin is { Line: > 0 } at ? at.Line : long.MaxValue)];

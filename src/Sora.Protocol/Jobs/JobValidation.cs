@@ -54,7 +54,6 @@ public static partial class JobValidation
             $"use a number from 0 to learning_rate, which is {JobKey.Spell(job.LearningRate)}");
         check.That("warmup_steps", job.WarmupSteps is >= 0 and < 1 || (job.WarmupSteps >= 1 && job.WarmupSteps == Math.Floor(job.WarmupSteps)),
             "use a whole number of steps, or a number below 1 for a share of max_steps");
-        check.That("warmup_steps", job.WarmupSteps <= job.MaxSteps || job.MaxSteps < 1, $"warm-up must end within max_steps, which is {job.MaxSteps}");
         check.That("weight_decay", job.WeightDecay >= 0, "use 0 or more");
         check.Share("adam_beta1", job.AdamBeta1);
         check.Share("adam_beta2", job.AdamBeta2);

@@ -13,7 +13,7 @@ public class OutputFolderTests : IDisposable
     public void A_run_that_never_began_leaves_no_folder_behind()
     {
         var output = OutputFolder.Open(Path.Combine(_folder.Path, "a", "b"));
-        output.TakeBack();
+        output.TakeBack("coordinator");
 
         Assert.Empty(Directory.GetFileSystemEntries(_folder.Path));
     }
@@ -22,10 +22,10 @@ public class OutputFolderTests : IDisposable
     public void What_was_there_before_or_was_written_since_stays()
     {
         Directory.CreateDirectory(Path.Combine(_folder.Path, "a"));
-        OutputFolder.Open(Path.Combine(_folder.Path, "a")).TakeBack();
+        OutputFolder.Open(Path.Combine(_folder.Path, "a")).TakeBack("coordinator");
         var used = OutputFolder.Open(Path.Combine(_folder.Path, "x", "y"));
         File.WriteAllText(Path.Combine(used.Path, "kept.txt"), "");
-        used.TakeBack();
+        used.TakeBack("coordinator");
 
         Assert.True(Directory.Exists(Path.Combine(_folder.Path, "a")));
         Assert.True(File.Exists(Path.Combine(used.Path, "kept.txt")));

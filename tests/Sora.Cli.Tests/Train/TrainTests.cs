@@ -1,3 +1,7 @@
+using System.Diagnostics;
+using System.Globalization;
+using System.Net;
+using System.Net.Sockets;
 using System.Text.Json;
 
 namespace Sora.Cli.Tests.Train;
@@ -92,6 +96,54 @@ public sealed class TrainTests : IDisposable
     }
 
     [Fact]
+    public async Task A_port_in_use_is_named()
+    {
+        using var other = new TcpListener(IPAddress.Loopback, 0);
+        other.Start();
+        var outcome = await TrainAsync("--listen", $"http://{other.LocalEndpoint}", "--output", "out");
+
+        Assert.Equal(2, outcome.ExitCode);
+        Assert.Contains("another program uses that port", outcome.Errors);
+        Assert.False(Directory.Exists(Path.Combine(_folder.Path, "out")));
+    }
+
+    [Fact]
+    public async Task A_worker_started_by_hand_shows_the_token_and_takes_its_part()
+    {
+        (string, string?)[] secret = [("SORA_WORKER_TOKEN", "a secret of the test")];
+        using var train = SoraProcess.Start(["train", _job, "--json", "--output", "out", "--workers", "2", "--local-workers", "1", "--listen", $"http://127.0.0.1:{FreePort()}"], _folder.Path, secret);
+        var events = train.StandardOutput.ReadToEndAsync(TestContext.Current.CancellationToken);
+        var address = train.StartInfo.ArgumentList[^1];
+        var worker = await SoraProcess.RunAsync(["worker", "start", "--coordinator", address, "--name", "by-hand"], _folder.Path, secret);
+        await train.WaitForExitAsync(TestContext.Current.CancellationToken);
+
+        Assert.Equal((0, 0), (train.ExitCode, worker.ExitCode));
+        Assert.Contains("\"worker\":\"by-hand\"", await events);
+        Assert.Contains("\"event\":\"finished\"", await events);
+    }
+
+    [Fact]
+    public async Task The_first_SIGTERM_stops_with_a_checkpoint_and_exit_code_75()
+    {
+        Assert.SkipWhen(OperatingSystem.IsWindows(), "Windows has no signals to send.");
+        using var process = SoraProcess.Start(["train", _job, "--json", "--workers", "2", "--output", "out", "--max-steps", "1000000"], _folder.Path);
+        var errors = process.StandardError.ReadToEndAsync(TestContext.Current.CancellationToken);
+        JsonElement last = default;
+        while (await process.StandardOutput.ReadLineAsync(TestContext.Current.CancellationToken) is { } line)
+        {
+            last = JsonDocument.Parse(line).RootElement;
+            if (IsStep(last) && last.GetProperty("step").GetInt64() == 2)
+                Process.Start("kill", ["-TERM", process.Id.ToString(CultureInfo.InvariantCulture)]).Dispose();
+        }
+        await process.WaitForExitAsync(TestContext.Current.CancellationToken);
+
+        Assert.Equal((75, ""), (process.ExitCode, await errors));
+        Assert.Equal("stopped", last.GetProperty("event").GetString());
+        Assert.True(Directory.Exists(last.GetProperty("checkpoint").GetString()));
+        Assert.Contains("--resume auto", last.GetProperty("reason").GetString());
+    }
+
+    [Fact]
     public async Task Dry_run_prints_the_plan_and_writes_nothing()
     {
         var before = Directory.GetFileSystemEntries(_folder.Path).Length;
@@ -102,6 +154,13 @@ public sealed class TrainTests : IDisposable
         Assert.Equal(2 * 2 * 16, json.RootElement.GetProperty("tokens_per_step").GetInt64());
         Assert.Equal(json.RootElement.GetProperty("parameters").GetInt64() * 4, json.RootElement.GetProperty("bytes_sent_per_step_per_worker").GetInt64());
         Assert.Equal(before, Directory.GetFileSystemEntries(_folder.Path).Length);
+    }
+
+    private static int FreePort()
+    {
+        using var listener = new TcpListener(IPAddress.Loopback, 0);
+        listener.Start();
+        return ((IPEndPoint)listener.LocalEndpoint).Port;
     }
 
     private static bool IsStep(JsonElement happened) => happened.GetProperty("event").GetString() == "step";
