@@ -12,6 +12,7 @@ namespace Sora.Benchmarks;
 internal static class ScalingBenchmark
 {
     private const int WarmUpSteps = 3;
+    private const int TokensPerWorker = 8 * 256;
 
     public static int Run(string[] arguments)
     {
@@ -27,10 +28,10 @@ internal static class ScalingBenchmark
             var ratios = new List<double>();
             for (var round = 1; round <= rounds; round++)
             {
-                var alone = Enumerable.Range(0, 2).Select(i => Task.Run(() => TokensPerSecond(job, $"{folder}/alone-{round}-{i}", workers: 1))).ToArray();
+                var alone = Enumerable.Range(0, 2).Select(i => Task.Run(() => StepTimes(job, $"{folder}/alone-{round}-{i}", workers: 1))).ToArray();
                 Task.WaitAll(alone);
-                var separate = alone.Sum(run => run.Result);
-                var together = TokensPerSecond(job, $"{folder}/together-{round}", workers: 2);
+                var separate = TokensPerSecond([.. alone.Select(run => run.Result)], tokensPerStep: TokensPerWorker);
+                var together = TokensPerSecond([StepTimes(job, $"{folder}/together-{round}", workers: 2)], tokensPerStep: 2 * TokensPerWorker);
                 ratios.Add(together / separate);
                 Console.WriteLine($"| {round} | {separate:F0} | {together:F0} | {together / separate:F3} |");
             }
@@ -61,27 +62,32 @@ internal static class ScalingBenchmark
         return path;
     }
 
-    // Tokens a second between the end of the warm-up and the last step, by the clock of the one who watches.
-    private static double TokensPerSecond(string job, string output, int workers)
+    // When each step ended, by the clock of the one who watches.
+    private static List<long> StepTimes(string job, string output, int workers)
     {
         var start = new ProcessStartInfo(Path.Combine(RepositoryRoot(), "sora")) { RedirectStandardOutput = true };
         foreach (var argument in (string[])["train", job, "--workers", $"{workers}", "--set", $"lanes={workers}", "--output", output, "--json"])
             start.ArgumentList.Add(argument);
         using var process = Process.Start(start)!;
-        var (first, last, steps) = (0L, 0L, 0);
+        var times = new List<long>();
         while (process.StandardOutput.ReadLine() is { } line)
         {
-            var json = JsonDocument.Parse(line).RootElement;
-            if (json.GetProperty("event").GetString() != "step")
-                continue;
-            last = Stopwatch.GetTimestamp();
-            if (++steps == WarmUpSteps)
-                first = last;
+            if (JsonDocument.Parse(line).RootElement.GetProperty("event").GetString() == "step")
+                times.Add(Stopwatch.GetTimestamp());
         }
         process.WaitForExit();
-        if (process.ExitCode != 0)
-            throw new InvalidOperationException($"sora train ended with exit code {process.ExitCode}.");
-        return (steps - WarmUpSteps) * workers * 8 * 256 / Stopwatch.GetElapsedTime(first, last).TotalSeconds;
+        return process.ExitCode == 0 ? times : throw new InvalidOperationException($"sora train ended with exit code {process.ExitCode}.");
+    }
+
+    // Only the time counts in which all the runs are past their warm-up and none has ended.
+    private static double TokensPerSecond(List<long>[] runs, int tokensPerStep)
+    {
+        var (from, to) = (runs.Max(times => times[WarmUpSteps - 1]), runs.Min(times => times[^1]));
+        return runs.Sum(times =>
+        {
+            var inside = times.Where(time => time >= from && time <= to).ToArray();
+            return (inside.Length - 1) * tokensPerStep / Stopwatch.GetElapsedTime(inside[0], inside[^1]).TotalSeconds;
+        });
     }
 
     private static string RepositoryRoot([CallerFilePath] string file = "") => Path.GetFullPath(Path.Combine(Path.GetDirectoryName(file)!, "..", ".."));

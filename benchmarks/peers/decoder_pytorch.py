@@ -2,7 +2,7 @@
 """The peer of `Sora.Benchmarks train`: the same decoder, batch and optimizer in PyTorch, one process, one thread.
 
     apt-get install python3-torch libopenblas0-pthread
-    OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 /usr/bin/python3 benchmarks/peers/decoder_pytorch.py [--shape gpt2|llama] [--steps 12]
+    OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 /usr/bin/python3 benchmarks/peers/decoder_pytorch.py [--shape gpt2|llama] [--rounds 12]
 
 Prints one JSON line. The forward, loss (sum over target tokens, divided at the update), clipping by global norm and AdamW
 are those of the C# trainer; attention uses the fastest kernel the installed PyTorch has.
@@ -83,6 +83,8 @@ class Decoder(nn.Module):
         self.blocks = nn.ModuleList(Block(shape, width, heads) for _ in range(layers))
         self.norm = RmsNorm(width) if shape == "llama" else nn.LayerNorm(width)
         self.head = nn.Linear(width, vocab, bias=False)
+        if shape == "llama":  # as in the C# benchmark: the Llama shape ties its head, the GPT-2 shape does not
+            self.head.weight = self.tokens.weight
         angle = torch.outer(torch.arange(context).float(), 10000 ** (-torch.arange(0, width // heads, 2).float() / (width // heads)))
         angle = torch.cat((angle, angle), -1)
         self.register_buffer("cos", angle.cos(), persistent=False)
@@ -100,7 +102,7 @@ class Decoder(nn.Module):
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--shape", choices=("gpt2", "llama"), default="llama")
-    parser.add_argument("--steps", type=int, default=12)
+    parser.add_argument("--rounds", type=int, default=12)
     parser.add_argument("--vocab", type=int, default=4096)
     parser.add_argument("--context", type=int, default=256)
     parser.add_argument("--batch", type=int, default=8)
@@ -114,7 +116,7 @@ def main():
     parameters = sum(p.numel() for p in model.parameters())
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, betas=(0.9, 0.95), weight_decay=0.1)
     seconds = []
-    for step in range(args.steps):
+    for step in range(args.rounds + 2):
         ids = torch.randint(0, args.vocab, (args.batch, args.context + 1))
         start = time.perf_counter()
         loss = F.cross_entropy(model(ids[:, :-1]).flatten(0, 1), ids[:, 1:].flatten(), reduction="sum")
@@ -125,11 +127,10 @@ def main():
         optimizer.step()
         optimizer.zero_grad(set_to_none=False)
         seconds.append(time.perf_counter() - start)
-    kept = sorted(seconds[2:])
-    median = kept[len(kept) // 2]
+    best = min(seconds[2:])  # after two steps of warm-up; the best, as in the C# benchmark
     print(json.dumps({
         "peer": f"PyTorch {torch.__version__}", "shape": args.shape, "parameters": parameters,
-        "tokens_per_second": round(args.batch * args.context / median, 1), "step_seconds_median": round(median, 4),
+        "tokens_per_second": round(args.batch * args.context / best, 1), "step_seconds": round(best, 4),
     }))
 
 
