@@ -24,6 +24,9 @@ public sealed record WorkerOptions
     /// <summary>Folder for pieces of a corpus that is not on this machine; empty: in the user's cache folder.</summary>
     public string CacheDir { get; init; } = "";
 
+    /// <summary>Fetch the corpus from the coordinator even where its folder can be read, for instance over a slow network drive.</summary>
+    public bool FetchCorpus { get; init; }
+
     /// <summary>End when standard input ends: whoever started this worker holds it open and is gone then.</summary>
     public bool EndWithStandardInput { get; init; }
 

@@ -22,11 +22,12 @@ internal static class WorkerVerb
         var name = new Option<string>("--name") { Description = "Name among the coordinator's workers; default made from host and process.", HelpName = "NAME", DefaultValueFactory = _ => "" };
         var bind = new Option<string>("--bind") { Description = "Address that peers on other hosts dial; default the one from which the coordinator is reached.", HelpName = "ADDRESS", DefaultValueFactory = _ => "" };
         var cache = new Option<string>("--cache-dir") { Description = "Folder for pieces of a corpus that is not on this machine.", HelpName = "DIR", DefaultValueFactory = _ => "" };
+        var fetch = new Option<bool>("--fetch-corpus") { Description = "Fetch the corpus from the coordinator even where its folder can be read (a slow network drive)." };
         var threads = new Option<int?>("--threads") { Description = "libtorch threads instead of the job's: other numerics, for tests.", HelpName = "N", Hidden = true };
         var managed = new Option<bool>("--managed") { Description = "Started by 'sora train', which decides about signals.", Hidden = true };
         var verb = new Verb("start", "Dial a coordinator and compute what it assigns.",
             $"{WorkerProcesses.TokenVariable}=secret sora train job.yaml --workers 4 --local-workers 2 --listen http://0.0.0.0:5400",
-            $"{WorkerProcesses.TokenVariable}=secret sora worker start --coordinator http://trainer:5400  # twice, on another machine") { coordinator, tokenFile, name, bind, cache, threads, managed };
+            $"{WorkerProcesses.TokenVariable}=secret sora worker start --coordinator http://trainer:5400  # twice, on another machine") { coordinator, tokenFile, name, bind, cache, fetch, threads, managed };
         verb.SetAction(async (result, _) =>
         {
             using var logs = LoggerFactory.Create(Logging);
@@ -43,6 +44,7 @@ internal static class WorkerVerb
                     Name = result.GetRequiredValue(name),
                     BindAddress = result.GetRequiredValue(bind),
                     CacheDir = result.GetRequiredValue(cache),
+                    FetchCorpus = result.GetValue(fetch),
                     ThreadsOverride = result.GetValue(threads),
                     EndWithStandardInput = isManaged,
                     LoggerFactory = logs,

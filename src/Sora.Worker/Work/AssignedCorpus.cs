@@ -37,7 +37,7 @@ internal sealed partial class AssignedCorpus(WorkerOptions options, ICorpusSourc
 
     private PreparedCorpus? OpenLocal(WorkerAssignment assignment)
     {
-        if (assignment.CorpusDir.Length == 0 || !PreparedCorpus.IsAt(assignment.CorpusDir))
+        if (options.FetchCorpus || assignment.CorpusDir.Length == 0 || !PreparedCorpus.IsAt(assignment.CorpusDir))
             return null;
         var corpus = PreparedCorpus.Open(assignment.CorpusDir);
         if (corpus.Hash == assignment.CorpusHash)
