@@ -23,6 +23,12 @@ internal static class Format
     /// <summary>A loss or norm: four decimals, and NaN or infinity as they are.</summary>
     public static string Loss(double value) => value.ToString(double.IsFinite(value) ? "0.0000" : "R", CultureInfo.InvariantCulture);
 
+    /// <summary>Text a model made, safe for a terminal: control characters other than line ends and tabs could move the cursor or change colours.</summary>
+    public static string Printable(string text) =>
+        text.Any(IsControl) ? string.Concat(text.Select(letter => IsControl(letter) ? '\uFFFD' : letter)) : text;
+
+    private static bool IsControl(char letter) => char.IsControl(letter) && letter is not ('\n' or '\t');
+
     private static string Scale(double value, double step, string[] units, string gap)
     {
         var unit = 0;

@@ -18,7 +18,7 @@ internal static class RunLines
         RunWarning e => $"warning: {e.Message}",
         DataReady e => string.Create(CultureInfo.InvariantCulture,
             $"corpus: {e.Documents:N0} documents, {e.TrainTokens:N0} tokens to train on, {e.ValidationTokens:N0} held out, in {e.CorpusDir}"),
-        TextSampled e => $"sample: {e.Prompt}{e.Text}\n",
+        TextSampled e => $"sample: {e.Prompt}{Format.Printable(e.Text)}\n",
         LossCurveDrawn e => $"loss curve: {e.Path}",
         RunFinished e => $"finished: step {e.Step}  loss: {Format.Loss(e.Loss)}{(e.EvalLoss is { } loss ? $"  eval_loss: {Format.Loss(loss)}" : "")}\nweights: {e.WeightsSha256}\noutput: {e.OutputDir}",
         RunStopped e => $"stopped at step {e.Step}: {e.Reason}",

@@ -1,5 +1,6 @@
 using System.CommandLine;
 using System.Text.Json;
+using Sora.Cli.Display;
 using Sora.Cli.Shell;
 using Sora.Model.Checkpoints;
 using Sora.Model.Inference;
@@ -57,7 +58,7 @@ internal static class GenerateVerb
         Console.Out.Write(prompt);
         foreach (var piece in pieces)
         {
-            Console.Out.Write(piece);
+            Console.Out.Write(Console.IsOutputRedirected ? piece : Format.Printable(piece));
             Console.Out.Flush();
         }
         Console.Out.WriteLine();

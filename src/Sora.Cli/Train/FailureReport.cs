@@ -9,14 +9,14 @@ internal static class FailureReport
     private const int TailLines = 20;
 
     /// <summary>For a run that failed.</summary>
-    public static string Of(RunFailed failure, IReadOnlyList<Worker> workers, string jobFile)
+    public static string Of(RunFailed failure, IReadOnlyList<Worker> workers, string resumeCommand)
     {
         var text = new StringBuilder();
         text.Append($"the run failed at step {failure.Step}{(failure.Worker is null ? "" : $" on {failure.Worker}")}: {failure.Message}");
         if (failure.Worker is not null && workers.FirstOrDefault(worker => worker.Name == failure.Worker) is { } worker) AppendTail(text, worker);
         text.Append(failure.Checkpoint is null
             ? "\n  There is no checkpoint yet; run again to begin anew."
-            : $"\n  To go on from {failure.Checkpoint}: sora train {jobFile} --resume auto");
+            : $"\n  To go on from {failure.Checkpoint}: {resumeCommand}");
         return text.ToString();
     }
 

@@ -29,7 +29,7 @@ internal sealed class TrainCommand(LoadedJob loaded, TrainOptions options, IRunD
         foreach (var warning in loaded.Warnings) display.Show(new RunWarning(warning));
         var workers = WorkerCount.Of(_job);
         var (local, token) = Local(workers);
-        var output = OutputFolder.Open(_job.OutputDir);
+        using var output = OutputFolder.Open(_job.OutputDir);
         WorkerProcesses? processes = null;
         using var signals = new StopSignals(code =>
         {
@@ -157,10 +157,13 @@ internal sealed class TrainCommand(LoadedJob loaded, TrainOptions options, IRunD
         ResumeFrom = checkpoint?.Path,
         FirstStep = checkpoint?.Manifest.Step ?? 0,
         Workers = workers,
-        ExpectedCanary = checkpoint?.Manifest.Canary,
-        ExpectedFingerprint = checkpoint?.Manifest.Numerics,
+        // The canary is a function of the job: one made by another job says nothing about this machine.
+        ExpectedCanary = IsSameJob(checkpoint) ? checkpoint?.Manifest.Canary : null,
+        ExpectedFingerprint = IsSameJob(checkpoint) ? checkpoint?.Manifest.Numerics : null,
         Parameters = size.Parameters,
     };
+
+    private bool IsSameJob(CheckpointReader? checkpoint) => checkpoint is not null && JobHash.Of(checkpoint.Job) == JobHash.Of(_job);
 
     private int Conclude(RunEvent end, OutputFolder output, WorkerProcesses workers, StopSignals signals)
     {
@@ -173,7 +176,7 @@ internal sealed class TrainCommand(LoadedJob loaded, TrainOptions options, IRunD
                 display.Show(end);
                 return ExitCode.Ok;
             case RunStopped { Checkpoint: { } checkpoint } stopped:
-                display.Show(stopped with { Reason = $"{stopped.Reason}; checkpoint {checkpoint}. To go on: sora train {options.JobFile} --resume auto" });
+                display.Show(stopped with { Reason = $"{stopped.Reason}; checkpoint {checkpoint}. To go on: {options.ResumeCommand}" });
                 return ExitCode.Resumable;
             case RunStopped stopped:
                 display.Show(stopped);
@@ -181,7 +184,7 @@ internal sealed class TrainCommand(LoadedJob loaded, TrainOptions options, IRunD
             default:
                 var failure = (RunFailed)end;
                 display.Show(failure);
-                throw new ReportedFailure(FailureReport.Of(failure, workers.All, options.JobFile), failure.ExitCode == ExitCode.Ok ? ExitCode.Failure : failure.ExitCode);
+                throw new ReportedFailure(FailureReport.Of(failure, workers.All, options.ResumeCommand), failure.ExitCode == ExitCode.Ok ? ExitCode.Failure : failure.ExitCode);
         }
     }
 

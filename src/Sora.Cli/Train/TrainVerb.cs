@@ -51,7 +51,7 @@ internal static class TrainVerb
             {
                 var loaded = job.Load(result);
                 if (result.GetValue(dryRun)) return await DryRun.ShowAsync(loaded, isJson);
-                var options = new TrainOptions(job.FileIn(result), result.GetRequiredValue(resume), result.GetValue(overwrite), result.GetRequiredValue(listen), result.GetValue(local));
+                var options = new TrainOptions(ResumeCommand.Of(result.Tokens.Select(token => token.Value)), result.GetRequiredValue(resume), result.GetValue(overwrite), result.GetRequiredValue(listen), result.GetValue(local));
                 return await new TrainCommand(loaded, options, display, TimeProvider.System).RunAsync();
             }
             catch (SoraException e) when (e is not ReportedFailure)

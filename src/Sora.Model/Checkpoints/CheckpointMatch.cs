@@ -15,7 +15,7 @@ internal static class CheckpointMatch
     {
         var differences = JobDifference.Between(Resolved(checkpoint.Job), Resolved(job)).Where(difference => difference.Key.Effect == JobEffect.Result).ToList();
         var fatal = differences
-            .Where(difference => difference.Key.Path.StartsWith("model.", StringComparison.Ordinal) && !_harmless.Contains(difference.Key.Path))
+            .Where(difference => !_harmless.Contains(difference.Key.Path) && (difference.Key.Path.StartsWith("model.", StringComparison.Ordinal) || difference.Key.Path == "optim"))
             .Select(difference => $"{difference.Key.Path} is {difference.Before} in the checkpoint and {difference.After} in the job")
             .ToList();
         if (checkpoint.Manifest.VocabSize != vocabSize)

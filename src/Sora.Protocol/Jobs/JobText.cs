@@ -51,6 +51,11 @@ internal static class JobText
             var inner = e.InnerException?.Message ?? e.Message;
             throw new JobErrors([new JobError(null, new JobOrigin(source, e.Start.Line, e.Start.Column), $"this is not valid YAML: {inner.TrimEnd('.')}.")]);
         }
+        catch (Exception e) when (e is InvalidOperationException or ArgumentException or IndexOutOfRangeException)
+        {
+            // Some malformed texts trip the parser itself, which then knows no place.
+            throw Error(source, "this is not valid YAML: a bracket or quote may not be closed, or the indentation may be off.");
+        }
         return stream.Documents.Count switch
         {
             0 => null,

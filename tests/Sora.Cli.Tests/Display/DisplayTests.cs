@@ -114,8 +114,8 @@ public class DisplayTests
 
         var svg = File.ReadAllText(path);
         Assert.Contains("<svg", svg);
-        Assert.Contains("train loss, smoothed", svg);
-        Assert.Contains("eval loss", svg);
+        Assert.Contains("smoothed", svg);
+        Assert.Contains("held out", svg);
         Assert.Contains("NaN", svg);
     }
 

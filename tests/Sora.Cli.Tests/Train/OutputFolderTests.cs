@@ -32,6 +32,20 @@ public class OutputFolderTests : IDisposable
     }
 
     [Fact]
+    public void A_second_run_is_kept_out_until_the_first_has_ended()
+    {
+        var path = Path.Combine(_folder.Path, "out");
+        using (OutputFolder.Open(path))
+        {
+            var error = Assert.Throws<SoraException>(() => OutputFolder.Open(path));
+            Assert.Equal(ExitCode.Usage, error.ExitCode);
+            Assert.Contains("Another run", error.Message);
+        }
+        OutputFolder.Open(path).Dispose();
+        Assert.Empty(Directory.GetFileSystemEntries(path));
+    }
+
+    [Fact]
     public void A_folder_that_cannot_be_written_is_named_with_what_to_do()
     {
         var file = _folder.Write("file", "");

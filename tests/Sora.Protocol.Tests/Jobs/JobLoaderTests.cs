@@ -112,6 +112,7 @@ public class JobLoaderTests
     [InlineData("max_steps: 1\nmax_steps: 2", "not valid YAML")]
     [InlineData("a: [1", "not valid YAML")]
     [InlineData("a: b: c", "not valid YAML")]
+    [InlineData("data: [t\ntokenizer: byte\n x: : y", "not valid YAML")]
     [InlineData("- 1", "this is a list")]
     [InlineData("just words", "this is 'just words'")]
     [InlineData("a: 1\n---\nb: 2", "several YAML documents")]
