@@ -83,14 +83,16 @@ internal sealed partial class MeshConnector(ExchangeGroup group, ExchangeListene
     {
         var handshake = new DialerHandshake(_self, rank);
         SocketFrames.SendHandshake(socket, _self, ExchangePhase.Greeting, handshake.Greeting());
+        // Outside the try: who was refused must not answer, the other end is already closing.
+        var challenge = Expect(socket, ExchangePhase.Challenge);
         byte[] proof;
         try
         {
-            proof = handshake.Answer(Expect(socket, ExchangePhase.Challenge));
+            proof = handshake.Answer(challenge);
         }
         catch (HandshakeException e)
         {
-            SocketFrames.SendHandshake(socket, _self, ExchangePhase.Refusal, Encoding.UTF8.GetBytes(e.Message));
+            TryRefuse(socket, e.Message);
             throw;
         }
         SocketFrames.SendHandshake(socket, _self, ExchangePhase.Proof, proof);
@@ -164,7 +166,7 @@ internal sealed partial class MeshConnector(ExchangeGroup group, ExchangeListene
             catch (HandshakeException e)
             {
                 LogTurnedAway(e.Message);
-                SocketFrames.SendHandshake(socket, _self, ExchangePhase.Refusal, Encoding.UTF8.GetBytes(e.Message));
+                TryRefuse(socket, e.Message);
             }
         }
         catch (Exception e) when (e is SocketException or ObjectDisposedException or EndOfStreamException or InvalidFrameException)
@@ -173,6 +175,19 @@ internal sealed partial class MeshConnector(ExchangeGroup group, ExchangeListene
         }
         socket.Dispose();
         return 0;
+    }
+
+    // A courtesy: the reason for refusing stands, whether or not the other end is still there to hear it.
+    private void TryRefuse(Socket socket, string reason)
+    {
+        try
+        {
+            SocketFrames.SendHandshake(socket, _self, ExchangePhase.Refusal, Encoding.UTF8.GetBytes(reason));
+        }
+        catch (SocketException e)
+        {
+            LogTurnedAway($"{reason} (the other end had gone: {e.Message})");
+        }
     }
 
     private static byte[] Expect(Socket socket, ExchangePhase expected)
