@@ -1,4 +1,3 @@
-using System.Security.Cryptography;
 using Microsoft.Extensions.Logging;
 using Sora.Model.Data;
 using Sora.Model.Data.Preparation;
@@ -31,7 +30,7 @@ internal sealed partial class AssignedCorpus(WorkerOptions options, ICorpusSourc
         var pieces = source.Pieces(assignment.CorpusHash);
         var cache = Path.Combine(options.CacheDir.Length > 0 ? options.CacheDir : CorpusCache.Root(new DataSettings()), "pieces");
         LogRemote(cache);
-        var fetched = FetchTokenizer(CorpusManifest.Parse(manifest.Span, "The manifest the coordinator sent"), pieces, cancellationToken);
+        var fetched = VerifiedPieces.FetchTokenizerAsync(manifest, pieces, Path.Combine(workFolder, "tokenizer"), cancellationToken).GetAwaiter().GetResult();
         return (BatchSources.Remote(manifest, job, pieces, cache, options.Time), fetched);
     }
 
@@ -45,26 +44,6 @@ internal sealed partial class AssignedCorpus(WorkerOptions options, ICorpusSourc
         LogOther(assignment.CorpusDir, corpus.Hash, assignment.CorpusHash);
         corpus.Dispose();
         return null;
-    }
-
-    private ITokenizer FetchTokenizer(CorpusManifest manifest, IPieceFetcher pieces, CancellationToken cancellationToken)
-    {
-        var folder = Directory.CreateDirectory(Path.Combine(workFolder, "tokenizer")).FullName;
-        foreach (var file in manifest.Tokenizer.Files)
-            FetchAsync(file, Path.Combine(folder, file.Name), pieces, cancellationToken).GetAwaiter().GetResult();
-        return TokenizerFiles.Load(folder);
-    }
-
-    private static async Task FetchAsync(ManifestFile file, string path, IPieceFetcher pieces, CancellationToken cancellationToken)
-    {
-        await using (var output = File.Create(path))
-        {
-            await foreach (var (_, content) in pieces.FetchAsync(file.Pieces, cancellationToken).ConfigureAwait(false))
-                await output.WriteAsync(content, cancellationToken).ConfigureAwait(false);
-        }
-        var hash = Convert.ToHexStringLower(SHA256.HashData(File.ReadAllBytes(path)));
-        if (hash != file.Sha256)
-            throw new SoraException($"The coordinator sent a {file.Name} with the hash {hash} instead of {file.Sha256}.", ExitCode.InvalidInput);
     }
 
     [LoggerMessage(2200, LogLevel.Information, "Reads the corpus in {Folder}")]
