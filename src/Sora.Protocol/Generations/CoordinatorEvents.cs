@@ -10,7 +10,7 @@ public abstract record CoordinatorEvent;
 /// <summary>Somebody wants this run.</summary>
 public sealed record RunSubmitted(RunSpec Spec) : CoordinatorEvent;
 
-/// <summary>A worker dialled in and is free.</summary>
+/// <summary>A worker dialled in, for the first time or again.</summary>
 public sealed record WorkerArrived(Hello Hello) : CoordinatorEvent;
 
 /// <summary>A worker said something. The message is never changed after it is read.</summary>
@@ -28,17 +28,28 @@ public sealed record StopRequested(string Reason) : CoordinatorEvent;
 /// <summary>A timer set by <see cref="SetTimer"/> ran out after <paramref name="After"/>.</summary>
 public sealed record TimerFired(RunTimer Timer, TimeSpan After) : CoordinatorEvent;
 
+/// <summary>The journal was read to its end: a run that was going on is taken up again.</summary>
+public sealed record RunRecovered : CoordinatorEvent;
+
 /// <summary>What the coordinator can wait for. How long is the shell's business.</summary>
 public enum RunTimer
 {
-    /// <summary>The workers the run wants must arrive.</summary>
+    /// <summary>The workers the run wants at its start must arrive.</summary>
     Arrival,
-    /// <summary>The workers must prove themselves and be ready.</summary>
+    /// <summary>The workers must prove themselves, and the members of a generation get ready.</summary>
     Readiness,
-    /// <summary>The cause of an echoed failure may still arrive.</summary>
-    CauseGrace,
-    /// <summary>The workers must stop.</summary>
-    Stop,
+    /// <summary>A worker whose stream broke may dial again.</summary>
+    Absence,
+    /// <summary>The members told to halt must have done so.</summary>
+    Halt,
+    /// <summary>A checkpoint that was ordered must be there.</summary>
+    Save,
+    /// <summary>After a restart of the coordinator: the members of the generation must dial again.</summary>
+    Return,
+    /// <summary>Between generations that achieved nothing.</summary>
+    Backoff,
+    /// <summary>Workers that could not work with the others may try again.</summary>
+    Quarantine,
 }
 
 /// <summary>Something the shell must do, in the order given.</summary>
@@ -46,6 +57,12 @@ public abstract record CoordinatorEffect;
 
 /// <summary>Send a message to a worker.</summary>
 public sealed record TellWorker(string Worker, FromCoordinator Message) : CoordinatorEffect;
+
+/// <summary>
+/// Close a worker's stream without a word: one that this run does not count on any more. If it is well, it dials again and
+/// says where it stands.
+/// </summary>
+public sealed record DropWorker(string Worker) : CoordinatorEffect;
 
 /// <summary>Show an event to people.</summary>
 public sealed record Publish(RunEvent Event) : CoordinatorEffect;
@@ -68,16 +85,16 @@ public abstract record RunDecision;
 /// <summary>The run was accepted.</summary>
 public sealed record SubmissionAccepted(RunSpec Spec) : RunDecision;
 
-/// <summary>A generation number is taken for ever.</summary>
-public sealed record GenerationDecided(GenerationPlan Plan, bool NumericsDiffer) : RunDecision
+/// <summary>A generation number is taken for ever, and the canary all members were held to.</summary>
+public sealed record GenerationDecided(GenerationPlan Plan, CanaryReference Reference, bool NumericsDiffer) : RunDecision
 {
     /// <inheritdoc/>
     public bool Equals(GenerationDecided? other) =>
-        other is not null && NumericsDiffer == other.NumericsDiffer && Plan.Number == other.Plan.Number
+        other is not null && NumericsDiffer == other.NumericsDiffer && Reference == other.Reference && Plan.Number == other.Plan.Number
         && Plan.FirstStep == other.Plan.FirstStep && Plan.Members.AsSpan().SequenceEqual(other.Plan.Members.AsSpan());
 
     /// <inheritdoc/>
-    public override int GetHashCode() => HashCode.Combine(Plan.Number, Plan.FirstStep, NumericsDiffer);
+    public override int GetHashCode() => HashCode.Combine(Plan.Number, Plan.FirstStep, Reference, NumericsDiffer);
 }
 
 /// <summary>A checkpoint is complete.</summary>

@@ -4,76 +4,25 @@ using Sora.Protocol.Runs;
 
 namespace Sora.Protocol.Generations;
 
-// The three ways out: finished, stopped, failed.
+// The three ways out: finished, stopped, failed. And the checkpoint before one stops.
 public static partial class CoordinatorProtocol
 {
     private static void HearFinished(Turn turn, WorkerState worker, Finished finished)
     {
-        if (!Computing(turn.State) || !Concerns(turn.State, finished.Run, finished.Generation) || worker.Stage != WorkerStage.Ready)
+        if (!worker.InGeneration || !Concerns(turn.State, finished.Run, finished.Generation))
             return;
-        turn.Update(worker with { Stage = WorkerStage.Finished, WeightsSha256 = finished.WeightsSha256 });
-        turn.State = turn.State with
-        {
-            Phase = turn.State.Phase == RunPhase.Stopping ? RunPhase.Stopping : RunPhase.Finishing,
-            LastStep = Math.Max(turn.State.LastStep, (long)finished.Step),
-        };
-        Conclude(turn);
+        turn.Update(worker with { Stage = WorkerStage.Finished, HeldStep = (long)finished.Step, WeightsSha256 = finished.WeightsSha256 });
+        turn.State = turn.State with { LastStep = Math.Max(turn.State.LastStep, (long)finished.Step) };
     }
 
-    private static void HearStopped(Turn turn, WorkerState worker, Stopped stopped)
+    private static void Conclude(Turn turn, IReadOnlyList<WorkerState> members)
     {
-        if (!Computing(turn.State) || !Concerns(turn.State, stopped.Run, stopped.Generation) || worker.Stage != WorkerStage.Ready)
-            return;
-        // A worker may be told to stop by its own machine; the exchange has then stopped all of them.
-        if (turn.State.Phase != RunPhase.Stopping)
-            BeginStopping(turn, $"{worker} was asked to stop");
-        turn.Update(worker with { Stage = WorkerStage.Stopped });
-        turn.State = turn.State with { LastStep = Math.Max(turn.State.LastStep, (long)stopped.Step) };
-        if (stopped.Checkpoint.Length > 0)
-            KeepCheckpoint(turn, (long)stopped.Step, stopped.Checkpoint, "");
-        Conclude(turn);
-    }
-
-    private static void RequestStop(Turn turn, string reason)
-    {
-        switch (turn.State.Phase)
+        // Its writer may have died after all others had finished: somebody else writes it then.
+        if (turn.State.Checkpoint?.Step != turn.State.LastStep)
         {
-            case RunPhase.Running or RunPhase.Finishing:
-                BeginStopping(turn, reason);
-                turn.TellAll(new FromCoordinator { Stop = new Stop { Run = turn.Spec.Run, Reason = reason, Checkpoint = true } });
-                break;
-            case RunPhase.Stopping:
-                break;
-            default: // nothing is computed yet
-                turn.State = turn.State with { StopReason = reason };
-                EndStopped(turn);
-                break;
+            Change(turn, gracefully: false, "the last checkpoint is missing");
+            return;
         }
-    }
-
-    private static void BeginStopping(Turn turn, string reason)
-    {
-        turn.State = turn.State with { Phase = RunPhase.Stopping, StopReason = reason };
-        turn.Do(new SetTimer(RunTimer.Stop));
-    }
-
-    /// <summary>Ends the run once every member has said how it ended.</summary>
-    private static void Conclude(Turn turn)
-    {
-        var members = turn.State.Workers.Values.ToList();
-        if (members.Any(member => member.Stage is not (WorkerStage.Finished or WorkerStage.Stopped or WorkerStage.Gone)))
-            return;
-        var saved = turn.State.Checkpoint?.Step == turn.State.LastStep && members.Any(member => member.Stage == WorkerStage.Stopped);
-        if (members.All(member => member.Stage == WorkerStage.Finished))
-            ConcludeFinished(turn, members);
-        else if (turn.State.Echo is { } fault && !saved)
-            Fail(turn, fault);
-        else
-            EndStopped(turn);
-    }
-
-    private static void ConcludeFinished(Turn turn, IReadOnlyList<WorkerState> members)
-    {
         var odd = members.FirstOrDefault(member => member.WeightsSha256 != members[0].WeightsSha256);
         if (odd is not null)
         {
@@ -82,106 +31,72 @@ public static partial class CoordinatorProtocol
             return;
         }
         var state = turn.State;
-        End(turn, new RunFinished(state.LastStep, state.LastLoss, state.EvalLoss, members[0].WeightsSha256, turn.Spec.OutputDir), "the run is finished");
+        End(turn, new RunFinished(state.LastStep, state.LastLoss, state.EvalLoss, members[0].WeightsSha256, turn.Spec.OutputDir), "the run is finished", ExitCode.Ok);
     }
 
-    private static void EndStopped(Turn turn) =>
-        End(turn, new RunStopped(turn.State.LastStep, turn.State.Checkpoint?.Path, turn.State.StopReason), $"the run is stopped: {turn.State.StopReason}");
+    /// <summary>Before a run stops, or its last workers leave, one that holds the newest state writes it down.</summary>
+    private static void BeginSaving(Turn turn) => turn.State = turn.State with { Phase = RunPhase.Saving, Saver = "" };
 
-    private static void StopMissed(Turn turn, TimeSpan after)
+    private static void ReconsiderSaving(Turn turn)
     {
-        if (turn.State.Phase != RunPhase.Stopping)
+        if (turn.State.Saver.Length > 0)
             return;
-        var late = turn.State.Workers.Values.Where(worker => worker.Stage == WorkerStage.Ready).ToList();
-        foreach (var worker in late)
-            MarkGone(turn, worker, new RunFault(worker.Id, $"{Capital(worker)} did not stop within {Seconds(after)}.", ExitCode.Failure));
-        Conclude(turn);
-    }
-
-    private static void HearFailed(Turn turn, WorkerState worker, Failed failed)
-    {
-        // A worker may fail before it knows its run or generation.
-        var concerns = (failed.Run.Length == 0 || failed.Run == turn.Spec.Run)
-            && (failed.Generation == 0 || (long)failed.Generation == turn.State.Generation?.Number);
-        if (!concerns || worker.Stage is WorkerStage.Finished or WorkerStage.Stopped or WorkerStage.Gone)
+        var highest = HighestHeld(turn);
+        if (highest < 0 || turn.State.Checkpoint?.Step >= highest)
+        {
+            EndSaving(turn);
             return;
-        var message = $"{Capital(worker)} failed after step {turn.State.LastStep}: {failed.Message}";
-        var fault = new RunFault(worker.Id, message, failed.ExitCode == 0 ? ExitCode.Failure : (int)failed.ExitCode);
-        if (turn.State.Phase == RunPhase.Stopping)
-        {
-            MarkGone(turn, worker, fault);
-            Conclude(turn);
         }
-        else if (!failed.PeerLost)
-        {
-            Fail(turn, fault);
-        }
-        else
-        {
-            // The first echo starts the wait; the stream it leaves behind closes next and is no news either.
-            if (turn.State.Echo is null)
-                turn.Do(new SetTimer(RunTimer.CauseGrace));
-            MarkGone(turn, worker, fault);
-        }
+        var saver = turn.Workers.First(worker => worker is { Stage: WorkerStage.Waiting, Linked: true } && worker.HeldStep == highest);
+        turn.State = turn.State with { Saver = saver.Id };
+        turn.Do(new SetTimer(RunTimer.Save));
+        TellSave(turn, saver);
     }
 
-    private static void HearStandby(Turn turn, WorkerSaid said)
-    {
-        if (said.Message.BodyCase == FromWorker.BodyOneofCase.Failed)
-            turn.State = turn.State with { Standby = turn.State.Standby.RemoveAll(standby => standby.Id == said.Worker) };
-    }
+    private static void TellSave(Turn turn, WorkerState saver) =>
+        turn.Tell(saver.Id, new FromCoordinator { Save = new Save { Run = turn.Spec.Run, Step = (ulong)saver.HeldStep } });
 
-    private static void Lose(Turn turn, WorkerLost lost)
+    private static void SaveMissed(Turn turn, TimeSpan after)
     {
-        turn.State = turn.State with { Standby = turn.State.Standby.RemoveAll(standby => standby.Id == lost.Worker) };
-        if (!turn.State.Workers.TryGetValue(lost.Worker, out var worker))
+        if (turn.State.Phase != RunPhase.Saving)
             return;
-        var when = turn.State.Generation is null ? "before training began" : $"after step {turn.State.LastStep}";
-        var fault = new RunFault(worker.Id, $"{Capital(worker)} was lost {when}: {lost.Reason}", ExitCode.Failure);
-        switch (turn.State.Phase)
-        {
-            case RunPhase.Gathering or RunPhase.Proving or RunPhase.Forming:
-                turn.State = turn.State with { Workers = turn.State.Workers.Remove(worker.Id) };
-                Replace(turn, fault);
-                break;
-            case RunPhase.Stopping when worker.Stage == WorkerStage.Ready:
-                MarkGone(turn, worker, fault);
-                Conclude(turn);
-                break;
-            case RunPhase.AwaitingReady or RunPhase.Running or RunPhase.Finishing when worker.Stage < WorkerStage.Finished:
-                Fail(turn, fault);
-                break;
-        }
+        turn.Do(new Publish(new RunWarning($"No checkpoint was written within {Seconds(after)}.")));
+        EndSaving(turn);
     }
 
-    private static void MarkGone(Turn turn, WorkerState worker, RunFault fault)
+    private static void EndSaving(Turn turn)
     {
-        turn.Update(worker with { Stage = WorkerStage.Gone });
-        turn.State = turn.State with { Echo = turn.State.Echo ?? fault };
+        turn.Do(new CancelTimer(RunTimer.Save));
+        if (turn.State.StopReason.Length > 0)
+        {
+            EndStopped(turn);
+            return;
+        }
+        foreach (var worker in turn.Workers.Where(worker => worker is { Draining: true, Stage: WorkerStage.Waiting }).ToList())
+            Release(turn, worker);
+        turn.State = turn.State with { Phase = RunPhase.Gathering, Saver = "" };
     }
+
+    private static void EndStopped(Turn turn) => End(
+        turn, new RunStopped(turn.State.LastStep, turn.State.Checkpoint?.Path, turn.State.StopReason), $"the run is stopped: {turn.State.StopReason}", ExitCode.Resumable);
 
     private static void Fail(Turn turn, RunFault fault)
     {
         var checkpoint = turn.State.Checkpoint;
         var advice = checkpoint is not null ? $" Resume from step {checkpoint.Step} ({checkpoint.Path}) with --resume auto."
             : turn.State.Generation is not null ? " No checkpoint was taken yet; set save_steps to keep some." : "";
-        End(turn, new RunFailed(turn.State.LastStep, fault.Message + advice, fault.Worker, checkpoint?.Path, fault.ExitCode), $"the run failed: {fault.Message}");
+        End(turn, new RunFailed(turn.State.LastStep, fault.Message + advice, fault.Worker, checkpoint?.Path, fault.ExitCode), $"the run failed: {fault.Message}", fault.ExitCode);
     }
 
-    private static void End(Turn turn, RunEvent outcome, string goodbye)
+    private static void End(Turn turn, RunEvent outcome, string goodbye, int exitCode)
     {
-        var message = new FromCoordinator { Goodbye = new Goodbye { Reason = goodbye } };
-        turn.TellAll(message);
-        foreach (var standby in turn.State.Standby)
-            turn.Tell(standby.Id, message);
+        var message = new FromCoordinator { Goodbye = new Goodbye { Reason = goodbye, ExitCode = (uint)exitCode } };
+        foreach (var worker in turn.State.Workers.Keys.Concat(turn.State.Standby.Select(standby => standby.Id)))
+            turn.Tell(worker, message);
         foreach (var timer in Enum.GetValues<RunTimer>())
             turn.Do(new CancelTimer(timer));
         turn.State = turn.State with { Phase = RunPhase.Ended, Outcome = outcome };
         turn.Do(new RecordDecision(new RunEnded(outcome)));
         turn.Do(new Publish(outcome));
     }
-
-    private static string Capital(object named) => named.ToString() is { Length: > 0 } text ? char.ToUpperInvariant(text[0]) + text[1..] : "";
-
-    private static string Seconds(TimeSpan span) => FormattableString.Invariant($"{span.TotalSeconds:0.#} s");
 }

@@ -6,41 +6,83 @@ namespace Sora.Protocol.Generations;
 // Reports of computing workers. Every member knows the same totals; whichever report of a step comes first is shown.
 public static partial class CoordinatorProtocol
 {
-    private static bool Computing(CoordinatorState state) => state.Phase is RunPhase.Running or RunPhase.Finishing or RunPhase.Stopping;
+    private static void ReconsiderRunning(Turn turn)
+    {
+        var members = turn.Workers.Where(worker => worker.InGeneration).ToList();
+        if (members.Count > 0 && members.TrueForAll(worker => worker.Stage == WorkerStage.Finished))
+        {
+            Conclude(turn, members);
+            return;
+        }
+        if (turn.State.Phase == RunPhase.Joining)
+        {
+            if (turn.State.StopReason.Length > 0)
+                Change(turn, gracefully: false, turn.State.StopReason);
+            else if (members.Count < turn.State.Generation!.Members.Length)
+                Change(turn, gracefully: false, "a member has left");
+            else if (members.TrueForAll(worker => worker.Stage != WorkerStage.Joining))
+                BeginRunning(turn);
+            return;
+        }
+        if (members.Count < turn.State.Generation!.Members.Length)
+            Change(turn, gracefully: false, "a member has left");
+        else if (turn.State.StopReason.Length > 0)
+            Change(turn, gracefully: true, turn.State.StopReason);
+        else if (members.Exists(worker => worker is { Draining: true, Linked: true }))
+            Change(turn, gracefully: true, "a member leaves");
+        else if (members.Count < Wanted(turn) && Able(turn).Any())
+            Change(turn, gracefully: true, "a worker joins");
+        else
+            FillPlaces(turn);
+    }
+
+    private static void BeginRunning(Turn turn)
+    {
+        turn.State = turn.State with { Phase = RunPhase.Running };
+        if (!turn.Workers.Any(worker => worker.Stage == WorkerStage.Assigned))
+            turn.Do(new CancelTimer(RunTimer.Readiness));
+    }
+
+    private static bool Computing(CoordinatorState state) => state.Phase is RunPhase.Joining or RunPhase.Running or RunPhase.Halting or RunPhase.Recovering;
 
     private static void HearStep(Turn turn, StepReport report)
     {
-        if (!Computing(turn.State) || !Concerns(turn.State, report.Run, report.Generation) || (long)report.Step <= turn.State.LastReport)
+        var step = (long)report.Step;
+        if (!Computing(turn.State) || !Concerns(turn.State, report.Run, report.Generation) || step <= turn.State.LastReport)
             return;
-        turn.State = turn.State with { LastReport = (long)report.Step, LastStep = (long)report.Step, LastLoss = report.Loss };
+        turn.State = turn.State with { LastReport = step, LastStep = Math.Max(turn.State.LastStep, step), LastLoss = report.Loss, Failures = 0, Accusers = CoordinatorState.NoAccusers };
         var tokensPerSecond = report.StepSeconds > 0 ? report.Tokens / report.StepSeconds : 0;
         turn.Do(new Publish(new StepCommitted(
-            (long)report.Step, report.Loss, report.GradNorm, report.LearningRate, tokensPerSecond, turn.State.Workers.Count,
+            step, report.Loss, report.GradNorm, report.LearningRate, tokensPerSecond, turn.State.Generation!.Members.Length,
             (long)report.Tokens, report.ComputeSeconds, report.ExchangeSeconds, report.DataSeconds)));
     }
 
     private static void HearEvaluation(Turn turn, EvaluationReport report)
     {
-        if (!Computing(turn.State) || !Concerns(turn.State, report.Run, report.Generation) || (long)report.Step <= turn.State.LastEvaluation)
+        var step = (long)report.Step;
+        if (!Computing(turn.State) || !Concerns(turn.State, report.Run, report.Generation) || step <= turn.State.LastEvaluation)
             return;
-        turn.State = turn.State with { LastEvaluation = (long)report.Step, EvalLoss = report.Loss };
-        turn.Do(new Publish(new Evaluated((long)report.Step, report.Loss, Math.Exp(report.Loss), report.BitsPerByte, (long)report.Tokens)));
+        turn.State = turn.State with { LastEvaluation = step, EvalLoss = report.Loss };
+        turn.Do(new Publish(new Evaluated(step, report.Loss, Math.Exp(report.Loss), report.BitsPerByte, (long)report.Tokens)));
     }
 
-    private static void HearCheckpoint(Turn turn, CheckpointReport report)
+    private static void HearCheckpoint(Turn turn, WorkerState worker, CheckpointReport report)
     {
-        if (!Computing(turn.State) || !Concerns(turn.State, report.Run, report.Generation))
+        var ordered = turn.State.Phase == RunPhase.Saving && turn.State.Saver == worker.Id;
+        if (report.Run != turn.Spec.Run)
             return;
-        if (KeepCheckpoint(turn, (long)report.Step, report.Path, report.WeightsSha256))
+        if (report.Error.Length > 0)
+        {
+            turn.Do(new Publish(new RunWarning($"No checkpoint of step {report.Step}: {report.Error}")));
+        }
+        else if ((long)report.Step > (turn.State.Checkpoint?.Step ?? -1))
+        {
+            // A complete checkpoint is one whoever wrote it in whichever generation: its bytes are the same.
+            turn.State = turn.State with { Checkpoint = new CheckpointMark((long)report.Step, report.Path) };
+            turn.Do(new RecordDecision(new CheckpointTaken((long)report.Step, report.Path, report.WeightsSha256)));
             turn.Do(new Publish(new CheckpointSaved((long)report.Step, report.Path, report.WeightsSha256, report.Seconds)));
-    }
-
-    private static bool KeepCheckpoint(Turn turn, long step, string path, string weightsSha256)
-    {
-        if (step <= turn.State.Checkpoint?.Step)
-            return false;
-        turn.State = turn.State with { Checkpoint = new CheckpointMark(step, path) };
-        turn.Do(new RecordDecision(new CheckpointTaken(step, path, weightsSha256)));
-        return true;
+        }
+        if (ordered)
+            EndSaving(turn);
     }
 }

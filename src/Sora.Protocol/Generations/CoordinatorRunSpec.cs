@@ -32,8 +32,14 @@ public sealed record RunSpec
     /// <summary>Steps the whole run has.</summary>
     public long MaxSteps { get; init; }
 
-    /// <summary>Workers the run waits for.</summary>
+    /// <summary>The most workers that take part at a time.</summary>
     public required int Workers { get; init; }
+
+    /// <summary>The run begins with no fewer.</summary>
+    public int StartWorkers { get; init; } = 1;
+
+    /// <summary>With fewer than these the run waits for more to come.</summary>
+    public int MinWorkers { get; init; } = 1;
 
     /// <summary>Lanes of the job.</summary>
     public required int Lanes { get; init; }

@@ -3,58 +3,68 @@ using Sora.Protocol.Runs;
 
 namespace Sora.Protocol.Generations;
 
-/// <summary>Where a run stands, seen from the coordinator.</summary>
+/// <summary>Where a run stands.</summary>
 public enum RunPhase
 {
-    /// <summary>Nothing is going on: never submitted, or the coordinator came back in the middle of the run.</summary>
+    /// <summary>Nothing was submitted.</summary>
     Idle,
-    /// <summary>Fewer workers than the run wants are here.</summary>
+    /// <summary>The coordinator was restarted, or is another one; the members of the generation dial again.</summary>
+    Recovering,
+    /// <summary>No generation is in force: fewer workers are here, or have proved themselves, than the run needs.</summary>
     Gathering,
-    /// <summary>All workers are here and compute their canary.</summary>
-    Proving,
-    /// <summary>All canaries are accepted; the generation's secret is being drawn.</summary>
+    /// <summary>There are enough; the generation's secret is being drawn.</summary>
     Forming,
-    /// <summary>The members connect to each other and load the state of the first step.</summary>
-    AwaitingReady,
-    /// <summary>Steps are being computed.</summary>
+    /// <summary>The members connect to each other and take up the state of the first step. Some may compute already.</summary>
+    Joining,
+    /// <summary>All members compute.</summary>
     Running,
-    /// <summary>At least one member has reported the last step.</summary>
-    Finishing,
-    /// <summary>The members stop after the step they are computing.</summary>
-    Stopping,
+    /// <summary>The members stop at a step boundary, for the next generation or for the end.</summary>
+    Halting,
+    /// <summary>A halted worker writes a checkpoint.</summary>
+    Saving,
     /// <summary>The run is over; <see cref="CoordinatorState.Outcome"/> says how.</summary>
     Ended,
 }
 
-/// <summary>What a member of the run has told so far.</summary>
+/// <summary>How a worker takes part.</summary>
 public enum WorkerStage
 {
     /// <summary>It got its assignment and computes the canary.</summary>
     Assigned,
     /// <summary>Its canary is here but not judged.</summary>
     Proven,
-    /// <summary>Its canary is accepted.</summary>
-    Admitted,
-    /// <summary>It holds the state of the generation's first step and is connected to its peers.</summary>
-    Ready,
-    /// <summary>It committed the last step.</summary>
+    /// <summary>It is accepted and in no generation.</summary>
+    Waiting,
+    /// <summary>It computes in a generation that is not in force; it was told to halt.</summary>
+    Stray,
+    /// <summary>It is a member and gets ready.</summary>
+    Joining,
+    /// <summary>It is a member and computes.</summary>
+    Training,
+    /// <summary>It is a member and has committed the last step.</summary>
     Finished,
-    /// <summary>It stopped on request.</summary>
-    Stopped,
-    /// <summary>It went away while the run was stopping.</summary>
-    Gone,
 }
 
 /// <summary>A worker as the coordinator knows it.</summary>
-/// <param name="Id">Stable for the life of the process.</param>
+/// <param name="Id">Its name.</param>
+/// <param name="Incarnation">Which process of that name.</param>
 /// <param name="Host">Machine name.</param>
 /// <param name="ProcessId">Process on that machine.</param>
 /// <param name="Device">What it computes on.</param>
 /// <param name="Fingerprint">Its numerics: libtorch, device class, CPU capability, threads.</param>
-public sealed record WorkerState(string Id, string Host, int ProcessId, string Device, string Fingerprint)
+public sealed record WorkerState(string Id, string Incarnation, string Host, int ProcessId, string Device, string Fingerprint)
 {
-    /// <summary>How far it has come.</summary>
+    /// <summary>How it takes part.</summary>
     public WorkerStage Stage { get; init; }
+
+    /// <summary>Its stream is open.</summary>
+    public bool Linked { get; init; } = true;
+
+    /// <summary>It wants to leave.</summary>
+    public bool Draining { get; init; }
+
+    /// <summary>Steps its weights have committed, as last heard; -1: it holds no state of the run.</summary>
+    public long HeldStep { get; init; } = -1;
 
     /// <summary>Gradient hash of the job's fixed micro-batch; empty until it arrives.</summary>
     public string Canary { get; init; } = "";
@@ -64,6 +74,9 @@ public sealed record WorkerState(string Id, string Host, int ProcessId, string D
 
     /// <summary>Hash of its weights after the last step; empty until it has finished.</summary>
     public string WeightsSha256 { get; init; } = "";
+
+    /// <summary>It is a member of the generation in force and may commit steps.</summary>
+    public bool InGeneration => Stage is WorkerStage.Joining or WorkerStage.Training or WorkerStage.Finished;
 
     /// <summary>How messages to people call it.</summary>
     public override string ToString() => $"worker {Id} ({Host}, process {ProcessId})";
@@ -100,7 +113,7 @@ public sealed record CoordinatorState
     /// <summary>The workers that take part, by id.</summary>
     public ImmutableSortedDictionary<string, WorkerState> Workers { get; init; } = NoWorkers;
 
-    /// <summary>Workers beyond those the run wants: they take the place of one that is refused or lost before training begins.</summary>
+    /// <summary>Workers beyond those the run wants: they take the place of one that leaves.</summary>
     public ImmutableArray<WorkerState> Standby { get; init; } = [];
 
     /// <summary>The canary every worker is held to, once it is known.</summary>
@@ -109,11 +122,38 @@ public sealed record CoordinatorState
     /// <summary>A worker with other numerics was let in (<c>numerics: warn</c>): the result is not reproducible bit for bit.</summary>
     public bool NumericsDiffer { get; init; }
 
+    /// <summary>The run begins with those who are here: nobody else came in time, or somebody was refused.</summary>
+    public bool PatienceOver { get; init; }
+
     /// <summary>The highest generation number ever used by the run, also before a restart of the coordinator.</summary>
     public long LastGeneration { get; init; }
 
-    /// <summary>The membership in force; null before one is formed.</summary>
+    /// <summary>The membership in force, or the last that was; null before one is formed.</summary>
     public GenerationPlan? Generation { get; init; }
+
+    /// <summary>The members are halting at once, not after a step together.</summary>
+    public bool HaltAtOnce { get; init; }
+
+    /// <summary>Generations in a row that committed no step.</summary>
+    public int Fruitless { get; init; }
+
+    /// <summary>The pause after a fruitless generation is going on.</summary>
+    public bool BackingOff { get; init; }
+
+    /// <summary>Since the last progress: whom members could not work with, and which members said so.</summary>
+    public ImmutableSortedDictionary<string, ImmutableSortedSet<string>> Accusers { get; init; } = NoAccusers;
+
+    /// <summary>Workers kept out of generations for a while.</summary>
+    public ImmutableSortedSet<string> Quarantined { get; init; } = ImmutableSortedSet.Create<string>(StringComparer.Ordinal);
+
+    /// <summary>Workers that failed since the last progress.</summary>
+    public int Failures { get; init; }
+
+    /// <summary>The worker that was told to save; empty: none.</summary>
+    public string Saver { get; init; } = "";
+
+    /// <summary>People were told that the run waits for workers.</summary>
+    public bool WaitAnnounced { get; init; }
 
     /// <summary>Steps known to be committed; the first step until one is.</summary>
     public long LastStep { get; init; }
@@ -121,7 +161,7 @@ public sealed record CoordinatorState
     /// <summary>The last step shown to people: several members may report the same one.</summary>
     public long LastReport { get; init; }
 
-    /// <summary>Mean loss of <see cref="LastStep"/>.</summary>
+    /// <summary>Mean loss of <see cref="LastReport"/>.</summary>
     public double LastLoss { get; init; } = double.NaN;
 
     /// <summary>Step of the last evaluation; -1 before one.</summary>
@@ -133,19 +173,19 @@ public sealed record CoordinatorState
     /// <summary>The newest checkpoint, or the one the run was resumed from.</summary>
     public CheckpointMark? Checkpoint { get; init; }
 
-    /// <summary>Why the run is stopping.</summary>
+    /// <summary>Why the run is to stop; empty: it is not.</summary>
     public string StopReason { get; init; } = "";
-
-    /// <summary>A failure that may be the echo of another one; it counts when nothing better arrives in time.</summary>
-    public RunFault? Echo { get; init; }
 
     /// <summary>How the run ended.</summary>
     public RunEvent? Outcome { get; init; }
 
+    internal static ImmutableSortedDictionary<string, ImmutableSortedSet<string>> NoAccusers { get; } =
+        ImmutableSortedDictionary.Create<string, ImmutableSortedSet<string>>(StringComparer.Ordinal);
+
     private static ImmutableSortedDictionary<string, WorkerState> NoWorkers { get; } = ImmutableSortedDictionary.Create<string, WorkerState>(StringComparer.Ordinal);
 }
 
-/// <summary>Why a run fails.</summary>
+/// <summary>Why a run fails, or a worker is put out.</summary>
 /// <param name="Worker">The worker that caused it; null when none did.</param>
 /// <param name="Message">What happened.</param>
 /// <param name="ExitCode">One of <see cref="Jobs.ExitCode"/>.</param>

@@ -12,6 +12,12 @@ public sealed record WorkerJoined(string Worker, string Host, int ProcessId, str
 /// <summary>A worker was turned away; <paramref name="Reason"/> says why and what to do.</summary>
 public sealed record WorkerRefused(string Worker, string Host, int ProcessId, string Reason) : RunEvent;
 
+/// <summary>A worker takes no part any more; <paramref name="Reason"/> says why. The others go on with its lanes.</summary>
+public sealed record WorkerLeft(string Worker, string Reason) : RunEvent;
+
+/// <summary>The run waits: fewer workers are here than it needs to compute.</summary>
+public sealed record RunWaiting(int Workers, int MinWorkers, long Step) : RunEvent;
+
 /// <summary>Workers agreed on a membership.</summary>
 public sealed record GenerationFormed(long Generation, IReadOnlyList<string> Workers, long FirstStep) : RunEvent;
 
