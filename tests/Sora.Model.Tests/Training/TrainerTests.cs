@@ -287,6 +287,10 @@ public class TrainerTests
 
         public StepTotals Gather(long step, ReadOnlySpan<LaneTotals> totals) => throw new ExchangeBrokenException("The peer is gone.");
 
+        public void ThrowIfBroken()
+        {
+        }
+
         public void Dispose()
         {
         }
