@@ -54,7 +54,7 @@ public sealed class CorpusPreparer
     private static Task<ITokenizer> CreateTokenizerAsync(
         TokenizerSettings settings, IReadOnlyList<CorpusInput> inputs, IProgress<PrepareProgress>? progress, CancellationToken cancellationToken)
     {
-        progress?.Report(new(PreparePhase.TrainingTokenizer));
+        if (settings.Type == TokenizerKind.Bpe) progress?.Report(new(PreparePhase.TrainingTokenizer));
         return Task.Run(() => TokenizerFiles.Create(settings, () => TrainingText.Read(inputs, cancellationToken), cancellationToken), cancellationToken);
     }
 

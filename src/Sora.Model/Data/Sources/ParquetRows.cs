@@ -64,6 +64,7 @@ internal static class ParquetRows
         if (content.CanSeek) return content;
         var path = Path.Combine(Path.GetTempPath(), $"sora-{Guid.NewGuid():N}.parquet");
         var unpacked = new FileStream(path, FileMode.CreateNew, FileAccess.ReadWrite, FileShare.None, 1 << 16, FileOptions.DeleteOnClose | FileOptions.Asynchronous);
+        if (!OperatingSystem.IsWindows()) File.Delete(path); // the open file lives on, and goes even when this process is killed
         await content.CopyToAsync(unpacked, cancellationToken);
         unpacked.Position = 0;
         return unpacked;
