@@ -61,7 +61,7 @@ public sealed class CorpusPreparer
         var tokenizer = await Task.Run(() => TokenizerFiles.Create(settings, () => TrainingText.Read(inputs, cancellationToken), cancellationToken), cancellationToken);
         if (settings.Type == TokenizerKind.Bpe && tokenizer.VocabSize < settings.VocabSize)
             progress?.Report(new(PreparePhase.TrainingTokenizer, Message:
-                $"Warning: the vocabulary has {tokenizer.VocabSize} entries and not the {settings.VocabSize} asked for, because no other pair occurs twice in this text. " +
+                $"The vocabulary has {tokenizer.VocabSize} entries and not the {settings.VocabSize} asked for, because no other pair occurs twice in this text. " +
                 "Give more text, or ask for fewer."));
         return tokenizer;
     }

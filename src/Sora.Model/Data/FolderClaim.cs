@@ -26,7 +26,7 @@ internal sealed class FolderClaim : IDisposable
         try
         {
             Directory.CreateDirectory(Path.GetDirectoryName(folder)!);
-            // These four together make .NET check that the locked file is still the one of that name: it goes away with the claim.
+            // With these options .NET checks that the file it locked is still the one of that name: the file goes away with the claim.
             return new(folder, new FileStream(folder + ".lock", FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None, 1, FileOptions.DeleteOnClose));
         }
         catch (IOException e) when (DiskErrors.IsHeld(e))

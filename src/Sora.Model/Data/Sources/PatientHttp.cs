@@ -15,7 +15,7 @@ internal sealed class PatientHttp : IDisposable
     public static readonly TimeSpan Silence = TimeSpan.FromSeconds(60);
 
     /// <summary>Requests for one body at most.</summary>
-    public const int Attempts = 4;
+    public const int Attempts = 3;
 
     private static readonly TimeSpan _pause = TimeSpan.FromSeconds(1);
 
