@@ -37,10 +37,10 @@ internal sealed class TrainCommand(LoadedJob loaded, TrainOptions options, Guard
             Environment.Exit(code);
         });
         display.WhenLost = lost => signals.Ask("the output was lost", lost.ExitCode);
-        if (display.Lost is { } early) throw early;
         var began = false;
         try
         {
+            if (display.Lost is { } early) throw early;
             var resume = Resume();
             using var corpus = await PrepareAsync(signals.Token);
             var size = NetworkSize.Of(_job, corpus.Manifest.Tokenizer.VocabSize);
@@ -66,6 +66,7 @@ internal sealed class TrainCommand(LoadedJob loaded, TrainOptions options, Guard
         }
         finally
         {
+            display.WhenLost = null; // nothing is left to stop
             if (!began) output.TakeBack(StateFolder);
         }
     }
