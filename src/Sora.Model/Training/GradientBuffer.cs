@@ -32,17 +32,36 @@ internal sealed class GradientBuffer : IDisposable
     }
 }
 
-/// <summary>Gradient buffers that are not in use.</summary>
+/// <summary>Gradient buffers, lent out for a step.</summary>
 internal sealed class GradientBufferPool(FlatLayout layout, Device device) : IDisposable
 {
     private readonly Stack<GradientBuffer> _free = new();
+    private readonly HashSet<GradientBuffer> _lent = [];
 
-    public GradientBuffer Rent() => _free.TryPop(out var buffer) ? buffer : new GradientBuffer(layout, ScalarType.Float32, device);
+    public GradientBuffer Rent()
+    {
+        var buffer = _free.TryPop(out var free) ? free : new GradientBuffer(layout, ScalarType.Float32, device);
+        _lent.Add(buffer);
+        return buffer;
+    }
 
-    public void Return(GradientBuffer buffer) => _free.Push(buffer);
+    public void Return(GradientBuffer buffer)
+    {
+        _lent.Remove(buffer);
+        _free.Push(buffer);
+    }
+
+    /// <summary>Takes back whatever is lent: a step may break off anywhere.</summary>
+    public void ReturnAll()
+    {
+        foreach (var buffer in _lent)
+            _free.Push(buffer);
+        _lent.Clear();
+    }
 
     public void Dispose()
     {
+        ReturnAll();
         while (_free.TryPop(out var buffer))
             buffer.Dispose();
     }

@@ -3,7 +3,7 @@ namespace Sora.Model.Training;
 /// <summary>What the training loop needs of the process it runs in. Called on the training thread.</summary>
 public interface ITrainingHost
 {
-    /// <summary>This worker was asked to stop after the step now being computed.</summary>
+    /// <summary>This worker was asked to halt after the step now being computed.</summary>
     bool StopRequested { get; }
 
     /// <summary>A step was committed.</summary>

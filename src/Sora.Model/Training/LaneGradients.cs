@@ -33,20 +33,21 @@ internal sealed class LaneGradients : IDisposable
         }
     }
 
-    /// <summary>Buffers; whoever gets one from this class returns it here.</summary>
+    /// <summary>Buffers; whoever gets one from this class returns it here, or all of them after the step.</summary>
     public GradientBufferPool Pool { get; }
 
     /// <summary>Time spent waiting for data since it was last read.</summary>
     public TimeSpan DataTime { get; set; }
 
     /// <summary>The gradient of all lanes of a node of the lane tree; needs one buffer a level. Adds the lanes' totals in lane order.</summary>
-    public GradientBuffer SumOf(LaneRange node, long step, IBatchSource data, List<LaneTotals> totals)
+    /// <exception cref="ExchangeBrokenException">The exchange broke meanwhile.</exception>
+    public GradientBuffer SumOf(LaneRange node, long step, IBatchSource data, IGradientExchange exchange, List<LaneTotals> totals)
     {
         if (node.Count == 1)
-            return OfLane(node.First, step, data, totals);
+            return OfLane(node.First, step, data, exchange, totals);
         var (left, right) = LaneTree.Children(node);
-        var sum = SumOf(left, step, data, totals);
-        var other = SumOf(right, step, data, totals);
+        var sum = SumOf(left, step, data, exchange, totals);
+        var other = SumOf(right, step, data, exchange, totals);
         sum.Flat.add_(other.Flat);
         Pool.Return(other);
         return sum;
@@ -78,13 +79,14 @@ internal sealed class LaneGradients : IDisposable
         _batch.Dispose();
     }
 
-    private GradientBuffer OfLane(int lane, long step, IBatchSource data, List<LaneTotals> totals)
+    private GradientBuffer OfLane(int lane, long step, IBatchSource data, IGradientExchange exchange, List<LaneTotals> totals)
     {
         var sum = Pool.Rent();
         sum.Flat.zero_();
         var (lossSum, targets) = (0.0, 0L);
         for (var micro = 0; micro < _job.MicroBatchesPerLane; micro++)
         {
+            exchange.ThrowIfBroken();
             var (loss, count) = AddMicroBatch(sum, RandomSeed.Of(_job.Seed, step, lane, micro), tokens => data.Read(step, lane, micro, tokens));
             lossSum += loss;
             targets += count;

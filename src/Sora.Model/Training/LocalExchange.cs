@@ -23,6 +23,12 @@ public sealed class LocalExchange(int lanes) : IGradientExchange
     public StepTotals Gather(long step, ReadOnlySpan<LaneTotals> totals) => Sum(totals, stopRequested: false);
 
     /// <inheritdoc/>
+    public void ThrowIfBroken()
+    {
+        // There is no peer that could be lost.
+    }
+
+    /// <inheritdoc/>
     public void Dispose()
     {
     }

@@ -6,7 +6,7 @@ namespace Sora.Model.Training;
 /// <param name="GradNorm">Global norm of the gradient before clipping.</param>
 /// <param name="LearningRate">Learning rate of the update.</param>
 /// <param name="Tokens">Target tokens of all lanes.</param>
-/// <param name="StopRequested">Some worker was asked to stop after this step; the same on all of them.</param>
+/// <param name="StopRequested">Some worker was asked to halt after this step; the same on all of them.</param>
 /// <param name="ComputeSeconds">Forward, backward and the update.</param>
 /// <param name="ExchangeSeconds">Inside the exchange, waiting for slower peers included.</param>
 /// <param name="DataSeconds">Waiting for training data.</param>
@@ -27,5 +27,5 @@ public sealed record EvaluationResult(long Step, double Loss, double BitsPerByte
 
 /// <summary>How a run of the training loop ended.</summary>
 /// <param name="Step">Steps committed.</param>
-/// <param name="Stopped">It was asked to stop before the last step.</param>
-public readonly record struct TrainingEnd(long Step, bool Stopped);
+/// <param name="Halted">Before the last step, because some worker was asked to.</param>
+public readonly record struct TrainingEnd(long Step, bool Halted);

@@ -25,6 +25,7 @@ public sealed class Trainer : IDisposable
     private readonly Optimizer _optimizer;
     private readonly LaneGradients _lanes;
     private readonly HostStaging _staging;
+    private StateBuffers? _shared;
     private string? _canary;
 
     /// <summary>Makes the model with its initial weights: a function of the job's seed and the shapes, the same on every device.</summary>
@@ -97,30 +98,53 @@ public sealed class Trainer : IDisposable
         return _canary;
     }
 
+    /// <summary>
+    /// Where the state lies in host memory: the fp32 weights, then what the optimizer remembers, always in the same order. It
+    /// is the state itself, or on a GPU a copy made now; valid until the next step, at most as long as the trainer.
+    /// </summary>
+    public IReadOnlyList<StateRegion> StateRegions()
+    {
+        if (_device.type == DeviceType.CPU)
+            return StateBuffers.RegionsOf(State);
+        using var _ = no_grad();
+        using var scope = NewDisposeScope();
+        _shared ??= NewStateBuffers();
+        foreach (var (host, own) in _shared.Parts.Zip(State))
+            host.copy_(own);
+        return _shared.Regions;
+    }
+
+    /// <summary>Memory in which another trainer's <see cref="StateRegions"/> can be gathered.</summary>
+    public StateBuffers NewStateBuffers() => new(State.Count, _layout.Length, _device);
+
     /// <summary>Evaluates the next step on the lanes the exchange gives this worker, and commits it.</summary>
     /// <param name="data">Training data.</param>
     /// <param name="exchange">Sums the lanes of all workers.</param>
-    /// <param name="stopRequested">Whether this worker was asked to stop after this step.</param>
+    /// <param name="stopRequested">Whether this worker was asked to halt after this step.</param>
     /// <exception cref="SoraException">The loss or the gradient is not finite. The step is not applied.</exception>
     /// <exception cref="ExchangeBrokenException">A peer was lost. The step is not applied.</exception>
     public StepResult RunStep(IBatchSource data, IGradientExchange exchange, bool stopRequested)
     {
         var started = _time.GetTimestamp();
         using var scope = NewDisposeScope();
-        using var held = new HeldBuffers(_lanes.Pool);
         _lanes.DataTime = TimeSpan.Zero;
+        try
+        {
+            var lanes = new List<LaneTotals>(exchange.Lanes.Count);
+            var nodes = LaneTree.Cover(exchange.Lanes, Job.Lanes);
+            var sums = nodes.Select(node => _lanes.SumOf(node, Step, data, exchange, lanes)).ToList();
+            var sum = sums.Count == 1 ? sums[0] : _lanes.Pool.Rent();
 
-        var lanes = new List<LaneTotals>(exchange.Lanes.Count);
-        var nodes = LaneTree.Cover(exchange.Lanes, Job.Lanes);
-        foreach (var node in nodes)
-            held.Add(_lanes.SumOf(node, Step, data, lanes));
-        var sum = held.Buffers.Count == 1 ? held.Buffers[0] : held.Add(_lanes.Pool.Rent());
-
-        var (totals, exchangeTime) = _staging.AllReduce(exchange, Step, nodes, held.Buffers, sum, CollectionsMarshal.AsSpan(lanes), stopRequested, _time);
-        var (loss, norm, learningRate) = Commit(sum.Flat, totals);
-        return new StepResult(
-            Step, loss, norm, learningRate, totals.TargetTokens, totals.StopRequested,
-            (_time.GetElapsedTime(started) - exchangeTime - _lanes.DataTime).TotalSeconds, exchangeTime.TotalSeconds, _lanes.DataTime.TotalSeconds);
+            var (totals, exchangeTime) = _staging.AllReduce(exchange, Step, nodes, sums, sum, CollectionsMarshal.AsSpan(lanes), stopRequested, _time);
+            var (loss, norm, learningRate) = Commit(sum.Flat, totals);
+            return new StepResult(
+                Step, loss, norm, learningRate, totals.TargetTokens, totals.StopRequested,
+                (_time.GetElapsedTime(started) - exchangeTime - _lanes.DataTime).TotalSeconds, exchangeTime.TotalSeconds, _lanes.DataTime.TotalSeconds);
+        }
+        finally
+        {
+            _lanes.Pool.ReturnAll();
+        }
     }
 
     /// <summary>
@@ -132,9 +156,35 @@ public sealed class Trainer : IDisposable
         var batches = Job.MaxEvalBatches > 0 ? Math.Min(Job.MaxEvalBatches, data.ValidationBatches) : data.ValidationBatches;
         if (batches == 0)
             return null;
-        var totals = exchange.Gather(Step, CollectionsMarshal.AsSpan(EvaluateLanes(data, exchange.Lanes, batches)));
+        var totals = exchange.Gather(Step, CollectionsMarshal.AsSpan(EvaluateLanes(data, exchange, batches)));
         var loss = totals.LossSum / totals.TargetTokens;
         return new EvaluationResult(Step, loss, loss / Math.Log(2) / data.ValidationBytesPerToken, totals.TargetTokens);
+    }
+
+    /// <summary>Goes back to the initial weights and an optimizer that remembers nothing, as when it was made.</summary>
+    public void Reset()
+    {
+        using (no_grad())
+        {
+            foreach (var part in State)
+                part.zero_();
+        }
+        _weights.Initialize(Job.Seed);
+        Step = 0;
+    }
+
+    /// <summary>Takes up a state that was gathered from other trainers' memory.</summary>
+    /// <param name="step">Steps committed.</param>
+    /// <param name="gathered">From <see cref="NewStateBuffers"/> of this trainer, filled.</param>
+    public void AdoptState(long step, StateBuffers gathered)
+    {
+        ArgumentOutOfRangeException.ThrowIfNegative(step);
+        using var _ = no_grad();
+        using var scope = NewDisposeScope();
+        foreach (var (own, part) in State.Zip(gathered.Parts))
+            own.copy_(part);
+        _weights.Publish();
+        Step = step;
     }
 
     /// <summary>Takes up a state another trainer of the same job had.</summary>
@@ -159,6 +209,7 @@ public sealed class Trainer : IDisposable
     /// <inheritdoc/>
     public void Dispose()
     {
+        _shared?.Dispose();
         _staging.Dispose();
         _lanes.Dispose();
         _optimizer.Dispose();
@@ -166,8 +217,12 @@ public sealed class Trainer : IDisposable
         Model.Dispose();
     }
 
-    private List<LaneTotals> EvaluateLanes(IBatchSource data, LaneRange owned, long batches)
+    // Flat, of one length, in the order every worker has.
+    private IReadOnlyList<Tensor> State => [_weights.Master, .. _optimizer.State.Select(state => state.Flat)];
+
+    private List<LaneTotals> EvaluateLanes(IBatchSource data, IGradientExchange exchange, long batches)
     {
+        var owned = exchange.Lanes;
         using var _ = no_grad();
         using var batch = new MicroBatch(Job.MicroBatchSize, Job.ContextLength, _device);
         var lanes = new List<LaneTotals>(owned.Count);
@@ -179,6 +234,7 @@ public sealed class Trainer : IDisposable
                 var (lossSum, targets) = (0.0, 0L);
                 for (long index = lane; index < batches; index += Job.Lanes)
                 {
+                    exchange.ThrowIfBroken();
                     using var scope = NewDisposeScope();
                     data.ReadValidation(index, batch.Tokens);
                     var (input, target) = batch.ToDevice();
@@ -219,21 +275,5 @@ public sealed class Trainer : IDisposable
         _weights.Publish();
         Step++;
         return (loss, norm, learningRate);
-    }
-
-    /// <summary>Buffers a step holds, returned whatever happens in it.</summary>
-    private sealed class HeldBuffers(GradientBufferPool pool) : IDisposable
-    {
-        private readonly List<GradientBuffer> _buffers = [];
-
-        public IReadOnlyList<GradientBuffer> Buffers => _buffers;
-
-        public GradientBuffer Add(GradientBuffer buffer)
-        {
-            _buffers.Add(buffer);
-            return buffer;
-        }
-
-        public void Dispose() => _buffers.ForEach(pool.Return);
     }
 }

@@ -6,31 +6,43 @@ namespace Sora.Model.Training;
 /// <summary>The training loop.</summary>
 public static class TrainingLoop
 {
-    /// <summary>Trains from the trainer's step to the job's last, or until some worker is asked to stop.</summary>
+    /// <summary>
+    /// Trains from the trainer's step to the job's last, or until some worker is asked to halt. What to do after which step
+    /// follows from the job, the step and the two arguments below alone, which are the same on all workers: evaluations
+    /// are collective.
+    /// </summary>
+    /// <param name="trainer">Stands at the first step.</param>
+    /// <param name="data">Training and held-out data.</param>
+    /// <param name="exchange">Connects the workers.</param>
+    /// <param name="host">The process around.</param>
+    /// <param name="evaluatedStep">The last step whose evaluation is known: a break may have come between a commit and what was due after it.</param>
+    /// <param name="savedStep">The last step whose checkpoint is known.</param>
     /// <exception cref="ExchangeBrokenException">A peer was lost; the trainer stands at its last committed step.</exception>
-    public static TrainingEnd Run(Trainer trainer, IBatchSource data, IGradientExchange exchange, ITrainingHost host)
+    public static TrainingEnd Run(
+        Trainer trainer, IBatchSource data, IGradientExchange exchange, ITrainingHost host, long evaluatedStep = -1, long savedStep = -1)
     {
         var job = trainer.Job;
+        DoWhatIsDue();
         while (trainer.Step < job.MaxSteps)
         {
             data.Announce(trainer.Step, exchange.Lanes);
             var result = trainer.RunStep(data, exchange, host.StopRequested);
             host.OnStep(result);
-
-            var finished = result.Step == job.MaxSteps;
-            var stopped = result.StopRequested && !finished;
-            if (finished || (Due(result.Step, job.EvalSteps) && !stopped))
-            {
-                if (trainer.Evaluate(data, exchange) is { } evaluation)
-                    host.OnEvaluation(evaluation);
-            }
-            if (finished || stopped || Due(result.Step, job.SaveSteps))
-                host.SaveCheckpoint(trainer);
-            if (stopped)
-                return new TrainingEnd(result.Step, Stopped: true);
+            // What is due after this step is left to the generation that goes on from here.
+            if (result.StopRequested && result.Step < job.MaxSteps)
+                return new TrainingEnd(result.Step, Halted: true);
+            DoWhatIsDue();
         }
-        return new TrainingEnd(trainer.Step, Stopped: false);
-    }
+        return new TrainingEnd(trainer.Step, Halted: false);
 
-    private static bool Due(long step, int every) => every > 0 && step % every == 0;
+        void DoWhatIsDue()
+        {
+            if (trainer.Step > evaluatedStep && Due(job.EvalSteps) && trainer.Evaluate(data, exchange) is { } evaluation)
+                host.OnEvaluation(evaluation);
+            if (trainer.Step > savedStep && Due(job.SaveSteps))
+                host.SaveCheckpoint(trainer);
+        }
+
+        bool Due(int every) => trainer.Step == job.MaxSteps || (every > 0 && trainer.Step > 0 && trainer.Step % every == 0);
+    }
 }

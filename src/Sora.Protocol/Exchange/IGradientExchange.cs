@@ -45,11 +45,11 @@ public interface IGradientExchange : IDisposable
     /// </summary>
     /// <exception cref="ExchangeBrokenException">As for <see cref="AllReduce"/>.</exception>
     StepTotals Gather(long step, ReadOnlySpan<LaneTotals> totals);
-}
 
-/// <summary>The exchange cannot finish this step: the message says which peer, what happened and what was waited for.</summary>
-public sealed class ExchangeBrokenException : Exception
-{
-    /// <summary>Creates the exception.</summary>
-    public ExchangeBrokenException(string message, Exception? inner = null) : base(message, inner) { }
+    /// <summary>
+    /// Throws when the next collective cannot succeed any more, because a peer is gone or this worker has left: called between
+    /// micro-batches, so that a doomed step is given up early. Cheap as long as all is well.
+    /// </summary>
+    /// <exception cref="ExchangeBrokenException">As for <see cref="AllReduce"/>.</exception>
+    void ThrowIfBroken();
 }

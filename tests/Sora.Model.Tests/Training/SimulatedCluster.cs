@@ -111,6 +111,10 @@ internal sealed class SimulatedCluster(int workers, int lanes)
             return cluster.Meet(rank, (step, true), round => round.Totals.AddRange(lanes)).StepTotals(_all);
         }
 
+        public void ThrowIfBroken()
+        {
+        }
+
         public void Dispose()
         {
         }

@@ -199,6 +199,82 @@ public class TrainerTests
         Assert.Equal(1e-3, moved, 1e-6);
     }
 
+    [Theory]
+    [MemberData(nameof(Models))]
+    public void AdoptState_OfAnothersMemory_EndsWithTheSameBytes(ModelKind model)
+    {
+        foreach (var (optimizer, dtype) in Enum.GetValues<OptimizerKind>().Select(kind => (kind, Precision.Fp32)).Append((OptimizerKind.AdamW, Precision.Bf16)))
+        {
+            var job = Job(model) with { Optim = optimizer, Dtype = dtype };
+            using var through = TinyJobs.Trainer(job);
+            Train(through, 6);
+            using var holder = TinyJobs.Trainer(job);
+            using var joiner = TinyJobs.Trainer(job);
+            Train(holder, 3);
+            Train(joiner, 1);
+
+            using var gathered = joiner.NewStateBuffers();
+            Copy(holder.StateRegions(), gathered.Regions);
+            joiner.AdoptState(holder.Step, gathered);
+            Train(joiner, 6);
+
+            Assert.Equal(Bytes(through.Weights), Bytes(joiner.Weights));
+            Assert.Equal(Bytes(through.OptimizerState), Bytes(joiner.OptimizerState));
+        }
+    }
+
+    [Theory]
+    [MemberData(nameof(Models))]
+    public void Reset_AfterSteps_BeginsTheSameRunAgain(ModelKind model)
+    {
+        foreach (var (optimizer, dtype) in Enum.GetValues<OptimizerKind>().Select(kind => (kind, Precision.Fp32)).Append((OptimizerKind.AdamW, Precision.Bf16)))
+        {
+            using var trainer = TinyJobs.Trainer(Job(model) with { Optim = optimizer, Dtype = dtype });
+            var initial = Bytes(trainer.Weights) + Bytes(trainer.OptimizerState);
+            Train(trainer, 3);
+            var trained = Bytes(trainer.Weights) + Bytes(trainer.OptimizerState);
+
+            trainer.Reset();
+            Assert.Equal((0, initial), (trainer.Step, Bytes(trainer.Weights) + Bytes(trainer.OptimizerState)));
+            Train(trainer, 3);
+            Assert.Equal(trained, Bytes(trainer.Weights) + Bytes(trainer.OptimizerState));
+        }
+    }
+
+    [Fact]
+    public void RunStep_ExchangeBreaksBetweenMicroBatches_EndsThere_AndTheNextWorks()
+    {
+        using var data = TinyJobs.Data(TinyJobs.Decoder);
+        using var trainer = TinyJobs.Trainer(TinyJobs.Decoder);
+        using var plain = TinyJobs.Trainer(TinyJobs.Decoder);
+        var before = Bytes(trainer.Weights);
+        var exchange = new BrokenExchange { MicroBatchesLeft = 3 };
+
+        Assert.Throws<ExchangeBrokenException>(() => trainer.RunStep(data, exchange, stopRequested: false));
+        Assert.Equal((-1, false), (exchange.MicroBatchesLeft, exchange.Asked));
+        Assert.Equal((0, before), (trainer.Step, Bytes(trainer.Weights)));
+        Train(trainer, 2);
+        Train(plain, 2);
+
+        Assert.Equal(Bytes(plain.Weights), Bytes(trainer.Weights));
+    }
+
+    [Fact]
+    public void RunStep_BrokenOffManyTimes_LeaksNoTensors()
+    {
+        using var data = TinyJobs.Data(TinyJobs.Decoder);
+        using var trainer = TinyJobs.Trainer(TinyJobs.Decoder);
+        Train(trainer, 2);
+        BreakOff(); // the first may still make a buffer
+        var before = Tensor.TotalCount;
+        for (var i = 0; i < 5; i++)
+            BreakOff();
+
+        Assert.InRange(Tensor.TotalCount, 0, before); // fewer when finalizers of earlier tests ran
+
+        void BreakOff() => Assert.Throws<ExchangeBrokenException>(() => trainer.RunStep(data, new BrokenExchange { MicroBatchesLeft = 7 }, stopRequested: false));
+    }
+
     [Fact]
     public void Restore_StateOfAnotherOptimizer_IsRefused_AndChangesNothing()
     {
@@ -267,6 +343,13 @@ public class TrainerTests
         return string.Join("\n", [.. log, Bytes(trainer.Weights), Bytes(trainer.OptimizerState)]);
     }
 
+    private static unsafe void Copy(IReadOnlyList<StateRegion> from, IReadOnlyList<StateRegion> to)
+    {
+        Assert.Equal(from.Select(region => region.Bytes), to.Select(region => region.Bytes));
+        foreach (var (source, target) in from.Zip(to))
+            Buffer.MemoryCopy((void*)source.Address, (void*)target.Address, target.Bytes, source.Bytes);
+    }
+
     private static string Bytes(IReadOnlyList<NamedTensor> tensors)
     {
         using var hash = System.Security.Cryptography.IncrementalHash.CreateHash(System.Security.Cryptography.HashAlgorithmName.SHA256);
@@ -282,10 +365,24 @@ public class TrainerTests
     {
         public LaneRange Lanes => new(0, 4);
 
-        public StepTotals AllReduce(long step, ReadOnlySpan<SubtreeSum> subtrees, ReadOnlySpan<LaneTotals> totals, bool stopRequested, nint result, long length) =>
+        /// <summary>It breaks before one more.</summary>
+        public int MicroBatchesLeft { get; set; } = int.MaxValue;
+
+        public bool Asked { get; private set; }
+
+        public StepTotals AllReduce(long step, ReadOnlySpan<SubtreeSum> subtrees, ReadOnlySpan<LaneTotals> totals, bool stopRequested, nint result, long length)
+        {
+            Asked = true;
             throw new ExchangeBrokenException("The peer is gone.");
+        }
 
         public StepTotals Gather(long step, ReadOnlySpan<LaneTotals> totals) => throw new ExchangeBrokenException("The peer is gone.");
+
+        public void ThrowIfBroken()
+        {
+            if (MicroBatchesLeft-- == 0)
+                throw new ExchangeBrokenException("The peer is gone.");
+        }
 
         public void Dispose()
         {

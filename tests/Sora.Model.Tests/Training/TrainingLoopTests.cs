@@ -13,7 +13,7 @@ public class TrainingLoopTests
 
         var end = Run(host, evalSteps: 2, saveSteps: 4);
 
-        Assert.Equal(new TrainingEnd(6, Stopped: false), end);
+        Assert.Equal(new TrainingEnd(6, Halted: false), end);
         Assert.Equal(["1", "2", "eval 2", "3", "4", "eval 4", "save 4", "5", "6", "eval 6", "save 6"], host.Log);
     }
 
@@ -28,31 +28,71 @@ public class TrainingLoopTests
     }
 
     [Fact]
-    public void Run_AskedToStop_SavesAfterTheStep_WithoutEvaluating()
+    public void Run_AskedToHalt_LeavesWhatIsDueToTheNextGeneration()
     {
         var host = new RecordingHost { StopAfter = 2 };
 
-        var end = Run(host, evalSteps: 1, saveSteps: 0);
+        var end = Run(host, evalSteps: 1, saveSteps: 3);
 
-        Assert.Equal(new TrainingEnd(3, Stopped: true), end);
-        Assert.Equal(["1", "eval 1", "2", "eval 2", "3", "save 3"], host.Log);
+        Assert.Equal(new TrainingEnd(3, Halted: true), end);
+        Assert.Equal(["1", "eval 1", "2", "eval 2", "3"], host.Log);
+    }
+
+    [Theory]
+    [InlineData(2, 2, "eval 4,save 4,5,6,eval 6,save 6")]
+    [InlineData(4, 2, "save 4,5,6,eval 6,save 6")]
+    [InlineData(2, 4, "eval 4,5,6,eval 6,save 6")]
+    [InlineData(4, 4, "5,6,eval 6,save 6")]
+    public void Run_BeginsWhereSomethingWasDueAndNotMade_MakesItFirst(long evaluated, long saved, string expected)
+    {
+        var host = new RecordingHost();
+
+        Run(host, evalSteps: 2, saveSteps: 2, firstStep: 4, evaluated, saved);
+
+        Assert.Equal(expected.Split(','), host.Log);
     }
 
     [Fact]
-    public void Run_AskedToStopInTheLastStep_HasFinished()
+    public void Run_BeginsWhereNothingIsDue_JustTrains()
+    {
+        var host = new RecordingHost();
+
+        Run(host, evalSteps: 2, saveSteps: 2, firstStep: 3, evaluated: -1, saved: -1);
+
+        Assert.Equal("4", host.Log[0]);
+    }
+
+    [Theory]
+    [InlineData(-1, -1, "eval 6,save 6")]
+    [InlineData(6, -1, "save 6")]
+    [InlineData(6, 6, "")]
+    public void Run_BeginsAtTheLastStep_MakesOnlyWhatTheEndLacks(long evaluated, long saved, string expected)
+    {
+        var host = new RecordingHost();
+
+        var end = Run(host, evalSteps: 0, saveSteps: 0, firstStep: 6, evaluated, saved);
+
+        Assert.Equal(new TrainingEnd(6, Halted: false), end);
+        Assert.Equal(expected, string.Join(',', host.Log));
+    }
+
+    [Fact]
+    public void Run_AskedToHaltInTheLastStep_HasFinished()
     {
         var host = new RecordingHost { StopAfter = 5 };
 
-        Assert.False(Run(host, evalSteps: 0, saveSteps: 0).Stopped);
+        Assert.False(Run(host, evalSteps: 0, saveSteps: 0).Halted);
     }
 
-    private static TrainingEnd Run(RecordingHost host, int evalSteps, int saveSteps)
+    private static TrainingEnd Run(RecordingHost host, int evalSteps, int saveSteps, long firstStep = 0, long evaluated = -1, long saved = -1)
     {
         var job = TinyJobs.Decoder with { EvalSteps = evalSteps, SaveSteps = saveSteps };
         using var data = TinyJobs.Data(job);
         using var exchange = new LocalExchange(job.Lanes);
         using var trainer = TinyJobs.Trainer(job);
-        return TrainingLoop.Run(trainer, data, exchange, host);
+        while (trainer.Step < firstStep)
+            trainer.RunStep(data, exchange, stopRequested: false);
+        return TrainingLoop.Run(trainer, data, exchange, host, evaluated, saved);
     }
 
     private sealed class RecordingHost : ITrainingHost

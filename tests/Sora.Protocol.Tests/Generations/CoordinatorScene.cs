@@ -13,9 +13,12 @@ internal sealed class CoordinatorScene
 
     public CoordinatorScene(int workers = 2, int lanes = 4, Func<RunSpec, RunSpec>? change = null)
     {
-        var spec = new RunSpec { Run = Run, Workers = workers, Lanes = lanes, MaxSteps = 10, OutputDir = "/output" };
+        var spec = new RunSpec { Run = Run, Workers = workers, StartWorkers = workers, Lanes = lanes, MaxSteps = 10, OutputDir = "/output" };
         Happen(new RunSubmitted(change?.Invoke(spec) ?? spec));
     }
+
+    /// <summary>Another coordinator, or this one after a crash: it knows nothing but the journal.</summary>
+    private CoordinatorScene(IEnumerable<RunDecision> journal) => State = journal.Aggregate(CoordinatorState.Empty, CoordinatorProtocol.Apply);
 
     public CoordinatorState State { get; private set; } = CoordinatorState.Empty;
 
@@ -24,7 +27,13 @@ internal sealed class CoordinatorScene
 
     public IEnumerable<RunEvent> Events => Effects.OfType<Publish>().Select(publish => publish.Event);
 
+    public IEnumerable<RunDecision> Journal => Effects.OfType<RecordDecision>().Select(record => record.Decision);
+
     public RunEvent? Outcome => Events.LastOrDefault(happened => happened is RunFinished or RunStopped or RunFailed);
+
+    public GenerationPlan Plan => State.Generation!;
+
+    public IEnumerable<string> Members => Plan.Members.Select(member => member.Worker);
 
     public IReadOnlyList<CoordinatorEffect> Happen(CoordinatorEvent happened)
     {
@@ -35,7 +44,16 @@ internal sealed class CoordinatorScene
 
     public IReadOnlyList<CoordinatorEffect> Say(string worker, FromWorker message) => Happen(new WorkerSaid(worker, message));
 
-    public IEnumerable<FromCoordinator> ToldTo(string worker) => Effects.OfType<TellWorker>().Where(tell => tell.Worker == worker).Select(tell => tell.Message);
+    public IReadOnlyList<CoordinatorEffect> TimeOut(RunTimer timer) => Happen(new TimerFired(timer, TimeSpan.FromSeconds(60)));
+
+    public IReadOnlyList<CoordinatorEffect> Lose(string worker) => Happen(new WorkerLost(worker, "it closed its connection."));
+
+    public IReadOnlyList<CoordinatorEffect> Stop() => Happen(new StopRequested("Ctrl-C"));
+
+    public IEnumerable<FromCoordinator> ToldTo(string worker) => Told(Effects, worker);
+
+    /// <summary>The last announcement of a generation.</summary>
+    public Generation Announced => Effects.OfType<TellWorker>().Last(tell => tell.Message.Generation is not null).Message.Generation;
 
     public CoordinatorScene Arrive(params string[] workers)
     {
@@ -51,6 +69,9 @@ internal sealed class CoordinatorScene
         return this;
     }
 
+    /// <summary>Somebody new comes and proves itself.</summary>
+    public CoordinatorScene Join(string worker, string canary = "a") => Arrive(worker).Prove((worker, canary));
+
     public CoordinatorScene Form()
     {
         var draw = Effects.OfType<DrawSecret>().Last();
@@ -61,15 +82,57 @@ internal sealed class CoordinatorScene
     public CoordinatorScene Ready(params string[] workers)
     {
         foreach (var worker in workers)
-            Say(worker, ReadyOf(1, State.Spec!.FirstStep));
+            Say(worker, ReadyOf(Plan.Number, Plan.FirstStep));
         return this;
     }
 
-    /// <summary>Two workers, w1 and w2, computing.</summary>
-    public static CoordinatorScene Running(Func<RunSpec, RunSpec>? change = null) =>
-        new CoordinatorScene(change: change).Arrive("w1", "w2").Prove(("w1", "a"), ("w2", "a")).Form().Ready("w1", "w2");
+    public CoordinatorScene Halted(string worker, long step, string reason = "", params string[] suspects)
+    {
+        Say(worker, HaltedOf(Plan.Number, step, reason, suspects));
+        return this;
+    }
 
-    public static Hello HelloOf(string worker) => new() { Worker = worker, Host = $"host-{worker}", ProcessId = 7, Device = "cpu", Numerics = $"numerics of {worker}", ProtocolVersion = 1 };
+    /// <summary>Workers w1, w2, ... of the first generation, all computing.</summary>
+    public static CoordinatorScene Running(int workers = 2, int lanes = 4, Func<RunSpec, RunSpec>? change = null)
+    {
+        var scene = new CoordinatorScene(workers, lanes, change);
+        string[] names = [.. Enumerable.Range(1, scene.State.Spec!.StartWorkers).Select(number => $"w{number}")];
+        scene.Arrive(names).Prove([.. names.Select(name => (name, "a"))]).TimeOut(RunTimer.Arrival);
+        return scene.Form().Ready(names);
+    }
+
+    public CoordinatorScene Restart()
+    {
+        var scene = new CoordinatorScene(Journal);
+        scene.Happen(new RunRecovered());
+        return scene;
+    }
+
+    public static IEnumerable<FromCoordinator> Told(IEnumerable<CoordinatorEffect> effects, string worker) =>
+        effects.OfType<TellWorker>().Where(tell => tell.Worker == worker).Select(tell => tell.Message);
+
+    public static Hello HelloOf(string worker, Standing? standing = null, string incarnation = "first") => new()
+    {
+        Worker = worker,
+        Host = $"host-{worker}",
+        ProcessId = 7,
+        Device = "cpu",
+        Numerics = $"numerics of {worker}",
+        ProtocolVersion = WorkerProtocol.Version,
+        Incarnation = incarnation,
+        Standing = standing,
+    };
+
+    public static Standing StandingOf(string worker, long generation, long step, bool inGeneration, bool draining = false) => new()
+    {
+        Run = Run,
+        Generation = (ulong)generation,
+        Step = step,
+        Canary = "a",
+        Endpoints = { $"tcp:{worker}:1" },
+        InGeneration = inGeneration,
+        Draining = draining,
+    };
 
     public static FromWorker CanaryOf(string worker, string canary) => new() { Canary = new CanaryResult { Run = Run, Sha256 = canary, Endpoints = { $"tcp:{worker}:1" } } };
 
@@ -80,9 +143,17 @@ internal sealed class CoordinatorScene
         Step = new StepReport { Run = Run, Generation = (ulong)generation, Step = (ulong)step, Loss = loss, Tokens = 1000, StepSeconds = 0.25 },
     };
 
-    public static FromWorker CheckpointOf(long generation, long step) => new()
+    public static FromWorker CheckpointOf(long step, string error = "", long generation = 1) => new()
     {
-        Checkpoint = new CheckpointReport { Run = Run, Generation = (ulong)generation, Step = (ulong)step, Path = $"/output/checkpoint-{step}", WeightsSha256 = "w" },
+        Checkpoint = new CheckpointReport
+        {
+            Run = Run,
+            Generation = (ulong)generation,
+            Step = (ulong)step,
+            Path = error.Length > 0 ? "" : $"/output/checkpoint-{step}",
+            WeightsSha256 = "w",
+            Error = error,
+        },
     };
 
     public static FromWorker FinishedOf(long generation, long step, string weights) => new()
@@ -90,13 +161,15 @@ internal sealed class CoordinatorScene
         Finished = new Finished { Run = Run, Generation = (ulong)generation, Step = (ulong)step, WeightsSha256 = weights },
     };
 
-    public static FromWorker StoppedOf(long generation, long step, string checkpoint) => new()
+    public static FromWorker HaltedOf(long generation, long step, string reason, params string[] suspects) => new()
     {
-        Stopped = new Stopped { Run = Run, Generation = (ulong)generation, Step = (ulong)step, Checkpoint = checkpoint },
+        Halted = new Halted { Run = Run, Generation = (ulong)generation, Step = step, Reason = reason, Suspects = { suspects } },
     };
 
-    public static FromWorker FailedOf(long generation, string message, bool peerLost, uint exitCode = ExitCode.Failure) => new()
+    public static FromWorker FailedOf(string message, int exitCode = ExitCode.Failure, long generation = 1) => new()
     {
-        Failed = new Failed { Run = Run, Generation = (ulong)generation, Message = message, PeerLost = peerLost, ExitCode = exitCode },
+        Failed = new Failed { Run = Run, Generation = (ulong)generation, Message = message, ExitCode = (uint)exitCode },
     };
+
+    public static FromWorker WantsToLeave { get; } = new() { Draining = new Draining { Reason = "SIGTERM" } };
 }
