@@ -72,7 +72,8 @@ public static partial class CoordinatorProtocol
 
     private static void HearCheckpoint(Turn turn, WorkerState worker, CheckpointReport report)
     {
-        var ordered = turn.State.Phase == RunPhase.Saving && turn.State.Saver == worker.Id;
+        // Checkpoints are written beside the training: the one that was due before the halt may be reported after the order.
+        var ordered = turn.State.Phase == RunPhase.Saving && turn.State.Saver == worker.Id && (long)report.Step == worker.HeldStep;
         if (report.Run != turn.Spec.Run)
             return;
         if (report.Error.Length > 0)
