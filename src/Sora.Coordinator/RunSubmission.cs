@@ -46,6 +46,9 @@ public sealed record RunSubmission
     /// <summary>Parameters of the model, shown to people.</summary>
     public long Parameters { get; init; }
 
+    /// <summary>What <c>device: auto</c> came to, shown to people; null: as the job says.</summary>
+    public string? Device { get; init; }
+
     internal RunSpec ToSpec() => new()
     {
         Run = Run,
@@ -64,7 +67,7 @@ public sealed record RunSubmission
         ExpectedFingerprint = ExpectedFingerprint ?? "",
         Parameters = Parameters,
         TokensPerStep = (long)Job.Lanes * Job.MicroBatchesPerLane * Job.MicroBatchSize * Job.ContextLength,
-        Device = Job.Device,
+        Device = Device ?? Job.Device,
         Dtype = Job.Dtype.ToString().ToLowerInvariant(),
     };
 }

@@ -25,13 +25,13 @@ public static partial class WorkerProcess
     public static async Task<int> RunAsync(WorkerOptions options, CancellationToken stop)
     {
         var log = options.LoggerFactory.CreateLogger("Sora.Worker");
-        var folder = Directory.CreateTempSubdirectory("sora-");
+        using var folder = WorkFolder.Create();
         var training = new TrainingThread();
         try
         {
             using var dialer = new CoordinatorDialer(options);
-            using var listener = new ExchangeListener(SocketPath(folder.FullName), LocalAddress(options));
-            var work = new RunWork(options, new AssignedCorpus(options, new CoordinatorCorpora(dialer), folder.FullName));
+            using var listener = new ExchangeListener(SocketPath(folder.Path), LocalAddress(options));
+            var work = new RunWork(options, new AssignedCorpus(options, new CoordinatorCorpora(dialer), folder.Path));
             var machine = await training.RunAsync(work.Inspect);
             var name = options.Name.Length > 0 ? options.Name : $"{Environment.MachineName}-{Environment.ProcessId}";
             LogStart(log, name, machine.Fingerprint, string.Join(", ", dialer.Coordinators), string.Join(", ", listener.Endpoints));
@@ -49,7 +49,6 @@ public static partial class WorkerProcess
         finally
         {
             training.Dispose();
-            folder.Delete(recursive: true);
         }
     }
 

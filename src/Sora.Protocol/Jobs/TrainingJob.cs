@@ -22,8 +22,8 @@ public sealed record TrainingJob
     [JobKey("the network", Shorthand = "type")]
     public ModelSettings Model { get; init; } = new();
 
-    /// <summary>Folder for checkpoints, logs and the loss curve.</summary>
-    [JobKey("folder for checkpoints, logs and pictures", Effect = JobEffect.None)]
+    /// <summary>Folder for checkpoints, logs and the loss curve: relative to the working directory, because results belong where the user stands.</summary>
+    [JobKey("folder for checkpoints, logs and pictures, relative to the working directory", Effect = JobEffect.None)]
     public string OutputDir { get; init; } = "";
 
     /// <summary>Seeds initial weights, data order and dropout.</summary>
@@ -165,7 +165,7 @@ public sealed record TrainingJob
 public sealed record DataSettings
 {
     /// <summary>Files, folders, globs, URLs or <c>dotnet-docs</c>; or one folder made by <c>sora data prepare</c>.</summary>
-    [JobKey("files, folders, globs, URLs, dotnet-docs, or a folder made by 'sora data prepare'", Effect = JobEffect.Corpus)]
+    [JobKey("files, folders, globs, URLs, dotnet-docs, or a folder made by 'sora data prepare'", Effect = JobEffect.Corpus, IsPath = true)]
     public IReadOnlyList<string> Train { get; init; } = [];
 
     /// <summary>The JSON or Parquet field that holds the text.</summary>
@@ -177,7 +177,7 @@ public sealed record DataSettings
     public double ValidationSplit { get; init; } = 0.01;
 
     /// <summary>Where prepared corpora are kept; empty: the user's cache folder.</summary>
-    [JobKey("where prepared corpora are kept", Effect = JobEffect.None)]
+    [JobKey("where prepared corpora are kept", Effect = JobEffect.None, IsPath = true)]
     public string CacheDir { get; init; } = "";
 
     /// <summary>Bound of a worker's on-disk block cache, in bytes.</summary>
@@ -197,7 +197,7 @@ public sealed record TokenizerSettings
     public int VocabSize { get; init; } = 4096;
 
     /// <summary>A Hugging Face <c>tokenizer.json</c>, for <see cref="TokenizerKind.File"/>.</summary>
-    [JobKey("a Hugging Face tokenizer.json, for type: file", Effect = JobEffect.Corpus)]
+    [JobKey("a Hugging Face tokenizer.json, for type: file", Effect = JobEffect.Corpus, IsPath = true)]
     public string Path { get; init; } = "";
 }
 

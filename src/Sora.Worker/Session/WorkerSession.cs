@@ -274,12 +274,6 @@ internal sealed partial class WorkerSession : ILinkOwner
         });
 
         public void NoCheckpoint(long step, string reason) => session.Post(() => session.Send(Messages.NoCheckpoint(run, generation, step, reason)));
-
-        public void Warning(string message) => session.Post(() =>
-        {
-            if (session._state.Rank == 0)
-                session.Send(new FromWorker { Warning = new Warning { Message = message } });
-        });
     }
 
     [LoggerMessage(2000, LogLevel.Information, "{Before} -> {Now}")]

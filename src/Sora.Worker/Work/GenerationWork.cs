@@ -46,7 +46,7 @@ internal sealed partial class GenerationWork(
         var served = holds ? await training.RunAsync(ServedState) : [];
         var restoring = generation.Holders.Count > 0 ? Task.CompletedTask : training.RunAsync(() =>
         {
-            work.Restore(generation.RestoreFrom, generation.FirstStep, reports);
+            work.Restore(generation.RestoreFrom, generation.FirstStep);
             return true;
         });
         try

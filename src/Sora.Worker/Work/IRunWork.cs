@@ -38,8 +38,6 @@ internal interface IWorkReports
 
     /// <summary>A checkpoint was to be written and is not.</summary>
     void NoCheckpoint(long step, string reason);
-
-    void Warning(string message);
 }
 
 /// <summary>
@@ -61,7 +59,7 @@ internal interface IRunWork : IDisposable
     IReadOnlyList<StateRegion> StateRegions();
 
     /// <summary>Takes up the state of a checkpoint, or the initial one when the path is empty.</summary>
-    void Restore(string checkpoint, long step, IWorkReports reports);
+    void Restore(string checkpoint, long step);
 
     /// <summary>Takes up a state from elsewhere: <paramref name="fetch"/> fills memory of its own, which counts only when it returns.</summary>
     void TakeOver(long step, Action<IReadOnlyList<StateRegion>> fetch);

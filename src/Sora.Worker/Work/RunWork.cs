@@ -53,10 +53,10 @@ internal sealed class RunWork(WorkerOptions options, AssignedCorpus corpus) : IR
 
     public IReadOnlyList<StateRegion> StateRegions() => Trainer.StateRegions();
 
-    public void Restore(string checkpoint, long step, IWorkReports reports)
+    public void Restore(string checkpoint, long step)
     {
         if (checkpoint.Length > 0)
-            Read(checkpoint, reports);
+            Read(checkpoint);
         else if (_holdsState)
             Trainer.Reset();
         _holdsState = true;
@@ -111,11 +111,10 @@ internal sealed class RunWork(WorkerOptions options, AssignedCorpus corpus) : IR
         }
     }
 
-    private void Read(string path, IWorkReports reports)
+    private void Read(string path)
     {
         var checkpoint = CheckpointFolder.Open(path);
-        foreach (var difference in checkpoint.CheckMatches(_job!, _tokenizer!.VocabSize, _assignment!.CorpusHash))
-            reports.Warning(difference);
+        checkpoint.CheckMatches(_job!, _tokenizer!.VocabSize, _assignment!.CorpusHash); // what is not fatal was told by who submitted the run
         using var weights = checkpoint.ReadWeights();
         using var optimizer = checkpoint.ReadOptimizer();
         Trainer.Restore(checkpoint.Manifest.Step, weights.Tensors, optimizer.Tensors);

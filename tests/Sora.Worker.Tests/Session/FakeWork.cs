@@ -32,7 +32,7 @@ internal sealed class FakeWork : IRunWork
 
     public IReadOnlyList<StateRegion> StateRegions() => [];
 
-    public void Restore(string checkpoint, long step, IWorkReports reports) => Noted(() =>
+    public void Restore(string checkpoint, long step) => Noted(() =>
     {
         OnRestore();
         return HeldStep = step;

@@ -112,7 +112,7 @@ public class RunWorkTests(SmallCorpus small) : IClassFixture<SmallCorpus>
 
         public Worker Begin(string checkpoint, long step)
         {
-            Work.Restore(checkpoint, step, this);
+            Work.Restore(checkpoint, step);
             return this;
         }
 
@@ -140,8 +140,6 @@ public class RunWorkTests(SmallCorpus small) : IClassFixture<SmallCorpus>
         }
 
         public void NoCheckpoint(long step, string reason) => Problems[step] = reason;
-
-        public void Warning(string message) => Assert.Fail(message);
 
         public void Dispose() => Work.Dispose();
     }
