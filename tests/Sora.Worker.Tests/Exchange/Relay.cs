@@ -5,8 +5,8 @@ using Sora.Worker.Exchange;
 namespace Sora.Worker.Tests.Exchange;
 
 /// <summary>
-/// A network in front of a worker's listener that cuts connections: those of one generation after so many bytes, in the
-/// middle of whatever that is.
+/// A network in front of a worker's listener that cuts connections: the first one of each generation, after so many bytes,
+/// in the middle of whatever that is.
 /// </summary>
 internal sealed class Relay : IDisposable
 {
@@ -14,15 +14,15 @@ internal sealed class Relay : IDisposable
     private readonly Socket _listener = new(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
     private readonly List<Thread> _threads = [];
     private readonly List<Socket> _sockets = [];
-    private readonly Func<long, long> _bytesUntilCut;
+    private readonly Dictionary<long, long> _bytesUntilCut;
     private bool _disposed;
 
     /// <param name="path">Where to listen.</param>
     /// <param name="target">Endpoint to pass connections on to.</param>
-    /// <param name="bytesUntilCut">For a connection of this generation.</param>
-    public Relay(string path, string target, Func<long, long> bytesUntilCut)
+    /// <param name="bytesUntilCut">By generation.</param>
+    public Relay(string path, string target, Dictionary<long, long> bytesUntilCut)
     {
-        (_target, _bytesUntilCut, Endpoint) = (target, bytesUntilCut, "unix:" + path);
+        (_target, _bytesUntilCut, Endpoint) = (target, new(bytesUntilCut), "unix:" + path);
         _listener.Bind(new UnixDomainSocketEndPoint(path));
         _listener.Listen();
         Start(() =>
@@ -62,12 +62,18 @@ internal sealed class Relay : IDisposable
             return;
         acceptor.Connect(address);
         acceptor.Send(head);
-        var left = new StrongBox { Bytes = _bytesUntilCut(FrameCodec.ReadHead(head).Header.Generation) };
+        var left = new Budget { Bytes = BudgetOf(FrameCodec.ReadHead(head).Header.Generation) };
         Start(() => Pump(acceptor, dialer, left));
         Pump(dialer, acceptor, left);
     }
 
-    private static void Pump(Socket from, Socket to, StrongBox left)
+    private long BudgetOf(long generation)
+    {
+        lock (_sockets)
+            return _bytesUntilCut.Remove(generation, out var bytes) ? bytes : long.MaxValue;
+    }
+
+    private static void Pump(Socket from, Socket to, Budget left)
     {
         var buffer = new byte[64 * 1024];
         try
@@ -110,7 +116,8 @@ internal sealed class Relay : IDisposable
             {
                 // One end is gone; so is the other, then.
             }
-        });
+        })
+        { IsBackground = true };
         lock (_sockets)
         {
             if (_disposed)
@@ -120,7 +127,7 @@ internal sealed class Relay : IDisposable
         }
     }
 
-    private sealed class StrongBox
+    private sealed class Budget
     {
         public long Bytes;
     }
