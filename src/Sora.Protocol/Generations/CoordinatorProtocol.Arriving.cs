@@ -35,7 +35,7 @@ public static partial class CoordinatorProtocol
         var run = hello.Standing?.Run ?? "";
         if (run.Length > 0 && run != turn.Spec.Run)
         {
-            turn.Tell(hello.Worker, new FromCoordinator { Goodbye = new Goodbye { Reason = $"run {run} is not computed here", ExitCode = ExitCode.Failure } });
+            turn.Tell(hello.Worker, Goodbye($"run {run} is not computed here", ExitCode.Failure));
             return;
         }
         if (turn.State.Workers.TryGetValue(hello.Worker, out var known) && known.Incarnation != hello.Incarnation)
@@ -225,7 +225,7 @@ public static partial class CoordinatorProtocol
         {
             var what = worker.Stage == WorkerStage.Assigned ? "deliver a canary" : "become ready";
             var reason = $"it did not {what} within {Seconds(after)}. See its log; a slow disk or a blocked port between the workers are the usual reasons.";
-            turn.Tell(worker.Id, new FromCoordinator { Goodbye = new Goodbye { Reason = reason, ExitCode = ExitCode.Failure } });
+            turn.Tell(worker.Id, Goodbye(reason, ExitCode.Failure));
             PutOut(turn, worker, reason);
             GiveUpStart(turn, new RunFault(worker.Id, $"{Capital(worker)} was too slow: {reason}", ExitCode.Failure));
         }

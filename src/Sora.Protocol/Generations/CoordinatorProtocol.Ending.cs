@@ -90,13 +90,29 @@ public static partial class CoordinatorProtocol
 
     private static void End(Turn turn, RunEvent outcome, string goodbye, int exitCode)
     {
-        var message = new FromCoordinator { Goodbye = new Goodbye { Reason = goodbye, ExitCode = (uint)exitCode } };
         foreach (var worker in turn.State.Workers.Keys.Concat(turn.State.Standby.Select(standby => standby.Id)))
-            turn.Tell(worker, message);
+            turn.Tell(worker, Goodbye(goodbye, exitCode));
         foreach (var timer in Enum.GetValues<RunTimer>())
             turn.Do(new CancelTimer(timer));
         turn.State = turn.State with { Phase = RunPhase.Ended, Outcome = outcome };
         turn.Do(new RecordDecision(new RunEnded(outcome)));
         turn.Do(new Publish(outcome));
     }
+
+    /// <summary>The run is over, and a worker of it dials that has not heard so: its stream was broken, or another coordinator ended it.</summary>
+    private static void SendHome(Turn turn, CoordinatorEvent happened)
+    {
+        if (happened is not WorkerArrived { Hello: { Standing.Run: { } run } hello } || run != turn.Spec.Run)
+            return;
+        var exitCode = turn.State.Outcome switch
+        {
+            RunFinished => ExitCode.Ok,
+            RunStopped => ExitCode.Resumable,
+            RunFailed failed => failed.ExitCode,
+            _ => ExitCode.Failure,
+        };
+        turn.Tell(hello.Worker, Goodbye("the run is over", exitCode));
+    }
+
+    private static FromCoordinator Goodbye(string reason, int exitCode) => new() { Goodbye = new Goodbye { Reason = reason, ExitCode = (uint)exitCode } };
 }

@@ -169,6 +169,22 @@ public sealed class CoordinatorEndTests
     }
 
     [Fact]
+    public void A_worker_that_dials_after_the_end_is_told_how_it_was()
+    {
+        var scene = Running();
+        scene.Say("w1", CheckpointOf(10));
+        scene.Lose("w2");
+        scene.Say("w1", FinishedOf(1, 10, "weights"));
+        scene.TimeOut(RunTimer.Absence);
+        Assert.IsType<RunFinished>(scene.Outcome);
+
+        var effects = scene.Happen(new WorkerArrived(HelloOf("w2", StandingOf("w2", 1, 10, inGeneration: true))));
+
+        Assert.Equal((uint)ExitCode.Ok, Assert.Single(Told(effects, "w2")).Goodbye.ExitCode);
+        Assert.Empty(scene.Happen(new WorkerArrived(HelloOf("w9"))));
+    }
+
+    [Fact]
     public void A_finished_run_is_not_computed_again()
     {
         var scene = Running();
