@@ -51,7 +51,7 @@ internal static class ExchangeBenchmark
         var members = lanes.Select((range, rank) => new ExchangeMember($"worker-{rank}", range, pair.Of[rank].Endpoints)).ToArray();
         var length = bytes / sizeof(float);
         var exchanges = Task.WhenAll(Enumerable.Range(0, Workers).Select(rank => MeshExchange.ConnectAsync(
-            new ExchangeGroup(new ExchangeIdentity("benchmark", 1, Workers, rank, new byte[32]), members), pair.Of[rank], length,
+            new ExchangeGroup(new ExchangeIdentity("benchmark", 1, Workers, rank, new byte[32]), members), pair.Of[rank], length, [],
             TimeSpan.FromMinutes(1), TimeProvider.System, NullLogger.Instance, CancellationToken.None))).GetAwaiter().GetResult();
         var gradients = exchanges.Select(_ => new NativeFloats(length)).ToArray();
         var times = Together(rank =>

@@ -5,7 +5,9 @@
 
 An independent check of what `sora` writes: only config.json, model.safetensors and a token shard (little-endian uint16) are
 read; the forward follows modeling_gpt2.py and modeling_llama.py. Prints one JSON line with the mean cross-entropy in nats
-over the first windows of the shard, to be compared with `sora evaluate CHECKPOINT --data ...`.
+over the first windows of the shard: that of a run's last evaluation, where it has no more windows than that. Where the package
+transformers is installed, its own AutoModelForCausalLM loads the folder too, and the line has its loss and how far its logits
+are off at most; else it says "not installed".
 """
 import argparse
 import json
@@ -87,6 +89,27 @@ def llama(w, c, ids):
     return norm(x, "model.norm") @ w.get("lm_head.weight", w["model.embed_tokens.weight"]).T
 
 
+def with_transformers(checkpoint, rows, logits):
+    try:
+        import transformers
+    except ImportError:
+        return "not installed"
+    model, loading = transformers.AutoModelForCausalLM.from_pretrained(checkpoint, output_loading_info=True)
+    theirs = model.float().eval()(rows[:, :-1]).logits
+    return {
+        "version": transformers.__version__,
+        "class": type(model).__name__,
+        "missing_keys": sorted(loading["missing_keys"]),
+        "unexpected_keys": sorted(loading["unexpected_keys"]),
+        "loss": round(cross_entropy(theirs, rows), 6),
+        "largest_logit_difference": (theirs - logits).abs().max().item(),
+    }
+
+
+def cross_entropy(logits, rows):
+    return F.cross_entropy(logits.flatten(0, 1), rows[:, 1:].flatten()).item()
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("checkpoint")
@@ -102,8 +125,11 @@ def main():
     rows = torch.stack([torch.from_numpy(tokens[i * context : i * context + context + 1]) for i in range(min(args.windows, (len(tokens) - 1) // context))])
     with torch.no_grad():
         logits = forward(weights, config, rows[:, :-1])
-        loss = F.cross_entropy(logits.flatten(0, 1), rows[:, 1:].flatten())
-    print(json.dumps({"architecture": config["architectures"][0], "windows": len(rows), "tokens": rows[:, 1:].numel(), "loss": round(loss.item(), 6)}))
+        loss = cross_entropy(logits, rows)
+        peer = with_transformers(args.checkpoint, rows, logits)
+    print(json.dumps({
+        "architecture": config["architectures"][0], "windows": len(rows), "tokens": rows[:, 1:].numel(), "loss": round(loss, 6), "transformers": peer,
+    }))
 
 
 if __name__ == "__main__":

@@ -26,13 +26,13 @@ public static partial class WorkerProcess
     public static async Task<int> RunAsync(WorkerOptions options, CancellationToken stop)
     {
         var log = options.LoggerFactory.CreateLogger("Sora.Worker");
-        var folder = Directory.CreateTempSubdirectory("sora-");
+        using var folder = WorkFolder.Create();
         var training = new TrainingThread();
         try
         {
             using var client = new CoordinatorClient(options);
-            using var listener = new ExchangeListener(SocketPath(folder.FullName), LocalAddress(options));
-            var work = new RunWork(options, new AssignedCorpus(options, new CoordinatorCorpora(client), folder.FullName));
+            using var listener = new ExchangeListener(SocketPath(folder.Path), LocalAddress(options));
+            var work = new RunWork(options, new AssignedCorpus(options, new CoordinatorCorpora(client), folder.Path));
             var machine = await training.RunAsync(work.Inspect);
             var name = options.Name.Length > 0 ? options.Name : $"{Environment.MachineName}-{Environment.ProcessId}";
             LogStart(log, name, machine.Fingerprint, options.Coordinator, string.Join(", ", listener.Endpoints));
@@ -49,7 +49,6 @@ public static partial class WorkerProcess
         finally
         {
             training.Dispose();
-            folder.Delete(recursive: true);
         }
     }
 

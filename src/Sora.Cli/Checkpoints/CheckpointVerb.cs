@@ -16,7 +16,7 @@ internal static class CheckpointVerb
     private static Verb List()
     {
         var (folder, json) = (RunFolder(), Json());
-        var verb = new Verb("list", "List the checkpoints of a run, damaged ones included.", "sora checkpoint list runs/quickstart") { folder, json };
+        var verb = new Verb("list", "List the checkpoints of a run; one with a missing or shortened file is marked. 'verify' also reads every byte.", "sora checkpoint list runs/quickstart") { folder, json };
         verb.SetAction(result =>
         {
             foreach (var checkpoint in Of(result.GetRequiredValue(folder)))

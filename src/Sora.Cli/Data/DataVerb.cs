@@ -23,7 +23,7 @@ internal static class DataVerb
         var output = new Option<string>("--output", "-o") { Description = "Folder to write; must not exist or be empty.", HelpName = "DIR", Required = true };
         var split = new Option<double>("--validation-split") { Description = "Share of documents held out for evaluation.", HelpName = "SHARE", DefaultValueFactory = _ => new DataSettings().ValidationSplit };
         var threads = new Option<int>("--threads") { Description = "Threads that tokenize.", HelpName = "N", DefaultValueFactory = _ => Environment.ProcessorCount };
-        var json = new Option<bool>("--json") { Description = "Print the result as one JSON object." };
+        var json = new Option<bool>("--json") { Description = "Print warnings and the result as JSON, one object a line." };
         var verb = new Verb("prepare", "Tokenize text into a folder of shards with a manifest.",
             "sora data prepare dotnet-docs -o docs-corpus",
             "sora data prepare my-texts/ 'more/*.jsonl.gz' https://example.org/a.parquet -o corpus --tokenizer o200k",

@@ -1,4 +1,5 @@
 using Sora.Model.Data;
+using Sora.Protocol.Runs;
 
 namespace Sora.Cli.Display;
 
@@ -12,7 +13,7 @@ internal sealed class DataReporter(IRunDisplay display) : IProgress<PrepareProgr
         if (value.Phase == PreparePhase.Done) return; // the corpus itself is shown then
         lock (_one)
         {
-            if (value.Message is { } message) display.Show(new DataProgress(message, 0, null, ""));
+            if (value.Message is { } message) display.Show(new RunWarning(message)); // progress is drawn over, and not shown to programs
             else display.Show(new DataProgress(Stage(value.Phase), value.Bytes, value.TotalBytes > 0 ? value.TotalBytes : null, "B"));
         }
     }

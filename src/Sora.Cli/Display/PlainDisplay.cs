@@ -6,11 +6,14 @@ namespace Sora.Cli.Display;
 /// <summary>Lines, for logs, pipes and terminals without colour.</summary>
 internal sealed class PlainDisplay(TextWriter output, TextWriter errors, TimeProvider clock) : IRunDisplay
 {
+    private const int DataLines = 10;
+
     private static readonly TimeSpan DataInterval = TimeSpan.FromSeconds(2);
 
     private readonly RunPace _pace = new(clock);
     private string? _stage;
     private long _stageShown;
+    private long _tenthShown;
 
     public void Show(RunEvent happened)
     {
@@ -30,8 +33,10 @@ internal sealed class PlainDisplay(TextWriter output, TextWriter errors, TimePro
 
     private void ShowData(DataProgress progress)
     {
-        if (progress.Stage == _stage && clock.GetElapsedTime(_stageShown) < DataInterval) return;
-        (_stage, _stageShown) = (progress.Stage, clock.GetTimestamp());
+        // Where the end is known, each tenth of the way; else the clock must do.
+        var tenth = progress.Total is { } total and > 0 ? progress.Done * DataLines / total : (long?)null;
+        if (progress.Stage == _stage && (tenth is { } reached ? reached <= _tenthShown : clock.GetElapsedTime(_stageShown) < DataInterval)) return;
+        (_stage, _stageShown, _tenthShown) = (progress.Stage, clock.GetTimestamp(), tenth ?? 0);
         output.WriteLine($"data: {progress.Stage} {Amount(progress)}".TrimEnd());
     }
 

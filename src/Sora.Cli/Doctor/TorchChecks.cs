@@ -24,7 +24,7 @@ internal static class TorchChecks
             torch = null!;
         }
         if (failure is not null) return [failure];
-        return [Library(torch), Adapter(torch), Processor(torch), Gpus(torch)];
+        return [Library(torch), Adapter(torch), .. torch.BuiltWith.Count > 0 ? [MathLibraries(torch)] : Array.Empty<Finding>(), Processor(torch), Gpus(torch)];
     }
 
     private static Finding Library(TorchInfo torch) =>
@@ -33,6 +33,8 @@ internal static class TorchChecks
     private static Finding Adapter(TorchInfo torch) => torch.HasFusedOperators
         ? new("torchsharp", Verdict.Good, torch.TorchSharpLibrary)
         : new("torchsharp", Verdict.Note, $"{torch.TorchSharpLibrary}, without libtorch's C interface", "Some operators run in slower managed forms; libtorch 2.10 has the interface.");
+
+    private static Finding MathLibraries(TorchInfo torch) => new("math", Verdict.Good, string.Join(", ", torch.BuiltWith));
 
     private static Finding Processor(TorchInfo torch) => torch.CpuCapability is "DEFAULT" && X86Base.IsSupported
         ? new("cpu", Verdict.Note, "libtorch uses no vector instructions wider than SSE", "It is slow on this processor; AVX2 is common since 2013. Look at ATEN_CPU_CAPABILITY too.")

@@ -11,6 +11,7 @@ internal static class SoraProgram
     /// <returns>The exit code.</returns>
     public static async Task<int> RunAsync(string[] args)
     {
+        StandardStreams.Install();
         var result = RootVerb.Create().Parse(args.Length == 0 ? ["--help"] : Normalize(args));
         if (result.Action is ParseErrorAction)
         {
@@ -22,16 +23,25 @@ internal static class SoraProgram
             // Verbs that stop gracefully handle signals themselves: the library would end them after two seconds.
             return await result.InvokeAsync(new InvocationConfiguration { EnableDefaultExceptionHandler = false, ProcessTerminationTimeout = null });
         }
+        catch (AggregateException e) when (e.InnerException is OutputLostException lost)
+        {
+            return Report(lost); // progress is told from several threads at once
+        }
         catch (SoraException e)
         {
-            ErrorReport.Write(e);
-            return e.ExitCode;
+            return Report(e);
         }
         catch (Exception e)
         {
             ErrorReport.Internal(e);
             return ExitCode.Failure;
         }
+    }
+
+    private static int Report(SoraException error)
+    {
+        if (error is not OutputLostException { ReaderHasGone: true }) ErrorReport.Write(error);
+        return error.ExitCode;
     }
 
     /// <summary><c>--max_steps</c> is <c>--max-steps</c>: both habits are common and neither is worth an error.</summary>

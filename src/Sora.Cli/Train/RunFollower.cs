@@ -41,6 +41,8 @@ internal sealed class RunFollower(IRunDisplay display, LossHistory history, Stop
     {
         await foreach (var happened in run.Events)
         {
+            // The workers are ended with this program then: that would look like a failure and is none.
+            if (signals.IsEndingNow) await Task.Delay(Timeout.InfiniteTimeSpan, clock);
             if (happened is StepCommitted step) history.Append(step);
             if (happened is Evaluated evaluation) history.Append(evaluation);
             if (happened is RunFinished or RunStopped or RunFailed) return happened;

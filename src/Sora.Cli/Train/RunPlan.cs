@@ -26,7 +26,7 @@ internal sealed record RunPlan(
         var total = job.TokensPerStep * job.MaxSteps;
         var optimizer = parameters * Fp32 * OptimizerCopies(job.Optim);
         return new RunPlan(
-            job.Name, job.Device, JobKey.Spell(job.Dtype), workers, job.Lanes, job.GlobalBatchSize, job.TokensPerStep, job.MaxSteps, total,
+            job.Name, LocalDevice.Of(job), JobKey.Spell(job.Dtype), workers, job.Lanes, job.GlobalBatchSize, job.TokensPerStep, job.MaxSteps, total,
             corpusTokens is { } tokens and > 0 ? (double)total / tokens : null,
             vocabSize, parameters, flopsPerToken * job.TokensPerStep,
             Memory(job, workers, vocabSize, parameters, optimizer),

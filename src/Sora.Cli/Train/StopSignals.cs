@@ -23,14 +23,27 @@ internal sealed class StopSignals : IDisposable
         ];
     }
 
-    /// <summary>Completes with the signal's name when the user first asks to stop.</summary>
+    /// <summary>Completes with the signal's name, or what else asked, when a stop is first asked for.</summary>
     public Task<string> Asked => _asked.Task;
 
     /// <summary>Cancelled at the same moment, for work that can simply be dropped.</summary>
     public CancellationToken Token => _cancellation.Token;
 
-    /// <summary>What a shell reports for a program ended by the signal that came; 130 before any.</summary>
+    /// <summary>Whether the second signal came: what happens from then on is the program's own end and nothing to tell.</summary>
+    public bool IsEndingNow { get; private set; }
+
+    /// <summary>What a shell reports for a program ended by what asked; 130 before anything has.</summary>
     public int ExitCode { get; private set; } = CodeOf(PosixSignal.SIGINT);
+
+    /// <summary>Asks to stop as the first signal does.</summary>
+    /// <returns>False when that was asked before.</returns>
+    public bool Ask(string reason, int exitCode)
+    {
+        ExitCode = exitCode;
+        if (!_asked.TrySetResult(reason)) return false;
+        _cancellation.Cancel();
+        return true;
+    }
 
     public void Dispose()
     {
@@ -43,8 +56,8 @@ internal sealed class StopSignals : IDisposable
     private void OnSignal(PosixSignalContext context)
     {
         context.Cancel = true;
-        ExitCode = CodeOf(context.Signal);
-        if (_asked.TrySetResult(context.Signal == PosixSignal.SIGTERM ? "SIGTERM" : "Ctrl-C")) _cancellation.Cancel();
-        else _endNow(ExitCode);
+        if (Ask(context.Signal == PosixSignal.SIGTERM ? "SIGTERM" : "Ctrl-C", CodeOf(context.Signal))) return;
+        IsEndingNow = true;
+        _endNow(ExitCode);
     }
 }

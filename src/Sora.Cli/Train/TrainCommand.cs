@@ -14,7 +14,7 @@ namespace Sora.Cli.Train;
 /// <c>sora train</c>: data, then a coordinator in this process, worker processes beside it, and the run between them.
 /// Everything that can be refused is refused before anything is written.
 /// </summary>
-internal sealed class TrainCommand(LoadedJob loaded, TrainOptions options, IRunDisplay display, TimeProvider clock)
+internal sealed class TrainCommand(LoadedJob loaded, TrainOptions options, GuardedDisplay display, TimeProvider clock)
 {
     private const string StateFolder = "coordinator";
 
@@ -36,9 +36,11 @@ internal sealed class TrainCommand(LoadedJob loaded, TrainOptions options, IRunD
             processes?.Kill();
             Environment.Exit(code);
         });
+        display.WhenLost = lost => signals.Ask("the output was lost", lost.ExitCode);
         var began = false;
         try
         {
+            if (display.Lost is { } early) throw early;
             var resume = Resume();
             using var corpus = await PrepareAsync(signals.Token);
             var size = NetworkSize.Of(_job, corpus.Manifest.Tokenizer.VocabSize);
@@ -46,12 +48,12 @@ internal sealed class TrainCommand(LoadedJob loaded, TrainOptions options, IRunD
             if (checkpoint?.Manifest.Step == _job.MaxSteps) return ShowFinished(checkpoint);
 
             await using var coordinator = await CoordinatorHost.StartAsync(
-                new CoordinatorOptions { ListenUrl = options.Listen, Token = token, StateDir = Path.Combine(output.Path, StateFolder), LoggerFactory = NullLoggerFactory.Instance }, signals.Token);
+                new CoordinatorOptions { ListenUrl = options.Listen, Token = token, StateDir = Path.Combine(output.Path, StateFolder), RecoverRuns = false, LoggerFactory = NullLoggerFactory.Instance }, signals.Token);
             if (options.Overwrite) RemoveEarlierRun(output);
             began = true;
             using var history = LossHistory.Open(output.Path, checkpoint?.Manifest.Step ?? 0);
-            using var started = processes = WorkerProcesses.Start(local, coordinator.Address, coordinator.Token, output.Logs, WorkerCount.OneGpuEach(_job));
-            var run = await coordinator.SubmitAsync(Submission(corpus, size, checkpoint, workers));
+            using var started = processes = WorkerProcesses.Start(local, coordinator.Address, coordinator.Token, output.Logs, _job.ThreadsPerWorker, WorkerCount.OneGpuEach(_job));
+            var run = await coordinator.SubmitAsync(Submission(corpus, size, checkpoint, workers) with { Device = local > 0 ? LocalDevice.Of(_job) : null });
 
             var end = await new RunFollower(display, history, signals, clock).FollowAsync(run, processes);
             await processes.EndAsync(WorkerGrace);
@@ -64,6 +66,7 @@ internal sealed class TrainCommand(LoadedJob loaded, TrainOptions options, IRunD
         }
         finally
         {
+            display.WhenLost = null; // nothing is left to stop
             if (!began) output.TakeBack(StateFolder);
         }
     }

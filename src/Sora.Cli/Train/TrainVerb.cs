@@ -46,13 +46,15 @@ internal static class TrainVerb
         verb.SetAction(async (result, _) =>
         {
             var isJson = result.GetValue(json);
-            await using var display = RunDisplay.Create(isJson, TimeProvider.System);
+            await using var display = new GuardedDisplay(RunDisplay.Create(isJson, TimeProvider.System));
             try
             {
                 var loaded = job.Load(result);
                 if (result.GetValue(dryRun)) return await DryRun.ShowAsync(loaded, isJson);
                 var options = new TrainOptions(ResumeCommand.Of(result.Tokens.Select(token => token.Value)), result.GetRequiredValue(resume), result.GetValue(overwrite), result.GetRequiredValue(listen), result.GetValue(local));
-                return await new TrainCommand(loaded, options, display, TimeProvider.System).RunAsync();
+                var code = await new TrainCommand(loaded, options, display, TimeProvider.System).RunAsync();
+                // A pipe that was closed is how people say that they have seen enough.
+                return display.Lost is { ReaderHasGone: false } lost ? throw new ReportedFailure($"{lost.Message} The last thing it would have said: {RunLines.Of(display.Unseen!)}", lost.ExitCode) : code;
             }
             catch (SoraException e) when (e is not ReportedFailure)
             {

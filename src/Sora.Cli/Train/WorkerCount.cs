@@ -20,6 +20,9 @@ internal static class WorkerCount
     /// <summary>Whether each worker is to see a GPU of its own.</summary>
     public static bool OneGpuEach(TrainingJob job) => !NamesOneGpu(job) && Gpus(job) > 1;
 
+    /// <summary>Whether the workers of this machine compute on GPUs.</summary>
+    public static bool HasGpu(TrainingJob job) => Gpus(job) > 0;
+
     private static bool NamesOneGpu(TrainingJob job) => job.Device.Contains(':', StringComparison.Ordinal);
 
     private static int Gpus(TrainingJob job)

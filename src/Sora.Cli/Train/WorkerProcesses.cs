@@ -26,16 +26,17 @@ internal sealed class WorkerProcesses : IDisposable
     /// <param name="coordinator">Where they dial.</param>
     /// <param name="token">What they show there.</param>
     /// <param name="logs">Folder for their stderr.</param>
+    /// <param name="threads">Threads each computes with.</param>
     /// <param name="oneGpuEach">Whether each sees one GPU only.</param>
     /// <exception cref="SoraException">They cannot be started.</exception>
-    public static WorkerProcesses Start(int count, string coordinator, string token, string logs, bool oneGpuEach)
+    public static WorkerProcesses Start(int count, string coordinator, string token, string logs, int threads, bool oneGpuEach)
     {
         var processes = new WorkerProcesses();
         try
         {
             Directory.CreateDirectory(logs);
             for (var index = 0; index < count; index++)
-                processes._workers.Add(Worker.Start($"worker-{index}", coordinator, token, Path.Combine(logs, $"worker-{index}.log"), oneGpuEach ? index : null));
+                processes._workers.Add(Worker.Start($"worker-{index}", coordinator, token, Path.Combine(logs, $"worker-{index}.log"), threads, oneGpuEach ? index : null));
             return processes;
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException or System.ComponentModel.Win32Exception)
@@ -100,7 +101,7 @@ internal sealed class Worker : IDisposable
     /// <summary>Exit code, once <see cref="Ended"/> has completed.</summary>
     public int ExitCode => _process.ExitCode;
 
-    public static Worker Start(string name, string coordinator, string token, string log, int? gpu)
+    public static Worker Start(string name, string coordinator, string token, string log, int threads, int? gpu)
     {
         var start = new ProcessStartInfo { RedirectStandardInput = true, RedirectStandardOutput = true, RedirectStandardError = true };
         // Run from source the process is `dotnet sora.dll`, installed it is `sora` itself.
@@ -108,6 +109,8 @@ internal sealed class Worker : IDisposable
         if (Path.GetFileNameWithoutExtension(start.FileName) == "dotnet") start.ArgumentList.Add(Assembly.GetExecutingAssembly().Location);
         foreach (var argument in new[] { "worker", "start", "--coordinator", coordinator, "--name", name, "--managed" }) start.ArgumentList.Add(argument);
         start.Environment[WorkerProcesses.TokenVariable] = token;
+        // The job decides, not what the shell happens to say; and a pool that is never larger need not be made larger first.
+        foreach (var variable in new[] { "OMP_NUM_THREADS", "MKL_NUM_THREADS" }) start.Environment[variable] = threads.ToString(System.Globalization.CultureInfo.InvariantCulture);
         if (gpu is { } index) start.Environment["CUDA_VISIBLE_DEVICES"] = index.ToString(System.Globalization.CultureInfo.InvariantCulture);
         File.WriteAllText(log, "");
         return new Worker(name, log, Process.Start(start)!);

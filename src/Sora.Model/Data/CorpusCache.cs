@@ -30,17 +30,13 @@ public static class CorpusCache
 
         progress?.Report(new(PreparePhase.Finding));
         var root = Root(data);
-        using var downloads = new Downloads(root);
+        using var downloads = new Downloads(root, time);
         var inputs = await InputList.FindAsync(data, downloads, progress, cancellationToken);
         var folder = Path.Combine(root, "corpora", Key(inputs, data, tokenizer));
-        DiskErrors.Explain(root, () => Directory.CreateDirectory(Path.GetDirectoryName(folder)!));
 
-        using var claim = await ClaimAsync(folder + ".lock", progress, time ?? TimeProvider.System, cancellationToken);
+        using var claim = await ClaimAsync(folder, progress, time ?? TimeProvider.System, cancellationToken);
         if (OpenOrDiscard(folder, progress) is { } prepared) return prepared;
-        // Whoever was killed in the middle left this behind; the claim says that nobody is at it now.
-        foreach (var abandoned in Directory.EnumerateDirectories(Path.GetDirectoryName(folder)!, Path.GetFileName(folder) + ".preparing-*"))
-            Directory.Delete(abandoned, recursive: true);
-        return await new CorpusPreparer().PrepareAsync(data, tokenizer, inputs, folder, progress, cancellationToken);
+        return await new CorpusPreparer().PrepareAsync(data, tokenizer, inputs, folder, claim, progress, cancellationToken);
     }
 
     /// <summary>The corpus that <see cref="GetAsync"/> would give, if it is there already. Nothing is prepared or downloaded.</summary>
@@ -102,28 +98,14 @@ public static class CorpusCache
             .Where(File.Exists).Select(path => Convert.ToHexStringLower(SHA256.HashData(File.ReadAllBytes(path)))));
     }
 
-    /// <summary>Waits until no other process prepares the same corpus. The operating system drops the claim of a process that dies.</summary>
-    private static async Task<FileStream> ClaimAsync(string path, IProgress<PrepareProgress>? progress, TimeProvider time, CancellationToken cancellationToken)
+    /// <summary>Waits until no other process prepares the same corpus.</summary>
+    private static async Task<FolderClaim> ClaimAsync(string folder, IProgress<PrepareProgress>? progress, TimeProvider time, CancellationToken cancellationToken)
     {
         for (var told = false; ; told = true)
         {
-            try
-            {
-                return new FileStream(path, FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None);
-            }
-            catch (UnauthorizedAccessException e)
-            {
-                throw DiskErrors.Explained(path, e);
-            }
-            catch (IOException) when (File.Exists(path))
-            {
-                if (!told) progress?.Report(new(PreparePhase.Finding, Message: "Another run is preparing the same corpus; waiting for it."));
-                await Task.Delay(LockPoll, time, cancellationToken);
-            }
-            catch (IOException e)
-            {
-                throw DiskErrors.Explained(path, e);
-            }
+            if (FolderClaim.TryTake(folder) is { } claim) return claim;
+            if (!told) progress?.Report(new(PreparePhase.Finding, Message: "Another run is preparing the same corpus; waiting for it."));
+            await Task.Delay(LockPoll, time, cancellationToken);
         }
     }
 }

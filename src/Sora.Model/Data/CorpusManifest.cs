@@ -63,11 +63,13 @@ public sealed record CorpusManifest
         }
         catch (JsonException e)
         {
-            throw new SoraException($"{where} is not a corpus manifest ({e.Message}). Prepare the corpus again with 'sora data prepare'.", ExitCode.InvalidInput, e);
+            throw Damaged(where, e.LineNumber + 1, e);
         }
-        if (manifest is null || manifest.FormatVersion != CurrentFormatVersion)
+        if (manifest is null || manifest.Train.Shards.Concat(manifest.Validation.Shards).Contains(null) || manifest.Tokenizer.Files.Contains(null) || manifest.Sources.Contains(null))
+            throw Damaged(where);
+        if (manifest.FormatVersion != CurrentFormatVersion)
             throw new SoraException(
-                $"{where} has format version {manifest?.FormatVersion}, but this program reads {CurrentFormatVersion}. Prepare the corpus again with 'sora data prepare'.",
+                $"{where} has format version {manifest.FormatVersion}, but this program reads {CurrentFormatVersion}. Prepare the corpus again with 'sora data prepare'.",
                 ExitCode.InvalidInput);
         if (manifest.Dtype is not ("uint16" or "uint32") || manifest.PieceBytes <= 0 || manifest.PieceBytes % sizeof(uint) != 0)
             throw new SoraException(
@@ -81,6 +83,10 @@ public sealed record CorpusManifest
                 throw new SoraException($"{where} is damaged: {shard.Tokens} tokens do not make the {shard.File.Bytes} bytes of '{shard.File.Name}'. Prepare the corpus again.", ExitCode.InvalidInput);
         return manifest;
     }
+
+    private static SoraException Damaged(string where, long? line = null, Exception? cause = null) => new(
+        $"{where} is damaged or is no manifest of a prepared corpus{(line is null ? "" : $" (line {line})")}. Prepare the corpus again with 'sora data prepare'.",
+        ExitCode.InvalidInput, cause);
 
     // Names and hashes become paths, and a manifest may come over the network.
     private static bool IsPlainName(string name) => Path.GetFileName(name) == name && name is not ("" or "." or "..");

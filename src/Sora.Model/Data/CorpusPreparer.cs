@@ -29,11 +29,14 @@ public sealed class CorpusPreparer
     public async Task<PreparedCorpus> PrepareAsync(
         DataSettings data, TokenizerSettings tokenizer, string folder, IProgress<PrepareProgress>? progress = null, CancellationToken cancellationToken = default)
     {
+        folder = Path.TrimEndingDirectorySeparator(Path.GetFullPath(folder));
         CheckIsFree(folder);
         progress?.Report(new(PreparePhase.Finding));
         using var downloads = new Downloads(CorpusCache.Root(data));
         var inputs = await InputList.FindAsync(data, downloads, progress, cancellationToken);
-        return await PrepareAsync(data, tokenizer, inputs, folder, progress, cancellationToken);
+        using var claim = FolderClaim.TryTake(folder)
+            ?? throw new SoraException($"Another run is preparing {folder}. Wait for it, or choose another folder.", ExitCode.Usage);
+        return await PrepareAsync(data, tokenizer, inputs, folder, claim, progress, cancellationToken);
     }
 
     /// <summary>The tokenizer alone that a preparation of these inputs would use, trained on them where it is of that kind.</summary>
@@ -51,19 +54,24 @@ public sealed class CorpusPreparer
         return await CreateTokenizerAsync(tokenizer, inputs, progress, cancellationToken);
     }
 
-    private static Task<ITokenizer> CreateTokenizerAsync(
+    private static async Task<ITokenizer> CreateTokenizerAsync(
         TokenizerSettings settings, IReadOnlyList<CorpusInput> inputs, IProgress<PrepareProgress>? progress, CancellationToken cancellationToken)
     {
-        progress?.Report(new(PreparePhase.TrainingTokenizer));
-        return Task.Run(() => TokenizerFiles.Create(settings, () => TrainingText.Read(inputs, cancellationToken), cancellationToken), cancellationToken);
+        if (settings.Type == TokenizerKind.Bpe) progress?.Report(new(PreparePhase.TrainingTokenizer));
+        var tokenizer = await Task.Run(() => TokenizerFiles.Create(settings, () => TrainingText.Read(inputs, cancellationToken), cancellationToken), cancellationToken);
+        if (settings.Type == TokenizerKind.Bpe && tokenizer.VocabSize < settings.VocabSize)
+            progress?.Report(new(PreparePhase.TrainingTokenizer, Message:
+                $"The vocabulary has {tokenizer.VocabSize} entries and not the {settings.VocabSize} asked for, because no other pair occurs twice in this text. " +
+                "Give more text, or ask for fewer."));
+        return tokenizer;
     }
 
     internal async Task<PreparedCorpus> PrepareAsync(
-        DataSettings data, TokenizerSettings tokenizer, IReadOnlyList<CorpusInput> inputs, string folder,
+        DataSettings data, TokenizerSettings tokenizer, IReadOnlyList<CorpusInput> inputs, string folder, FolderClaim claim,
         IProgress<PrepareProgress>? progress, CancellationToken cancellationToken)
     {
-        folder = Path.TrimEndingDirectorySeparator(Path.GetFullPath(folder));
-        var temporary = $"{folder}.preparing-{Guid.NewGuid():N}";
+        claim.RemoveLeftovers(progress);
+        var temporary = claim.UnfinishedName();
         try
         {
             Directory.CreateDirectory(temporary);
@@ -102,7 +110,7 @@ public sealed class CorpusPreparer
             read += batch.InputBytes;
             progress?.Report(new(PreparePhase.Encoding, read, total, writer.Documents, writer.Tokens));
         }
-        if (writer.Documents == 0)
+        if (!writer.HasText)
             throw new SoraException($"There is no text in {string.Join(", ", data.Train)}. Name other files, or another data.text_field.", ExitCode.InvalidInput);
         writer.Finish();
 

@@ -34,8 +34,9 @@ internal sealed class WeightFactory(Device device, ScalarType dtype)
     /// <summary>A table that is looked up.</summary>
     public Embedding AddEmbedding(string name, InitialValue start, int entries, int width)
     {
-        var table = nn.Embedding(entries, width, device: device, dtype: dtype);
-        Add(new Weight(table.weight!, start, name));
+        // libtorch's module draws a table of its own on the CPU, whatever the device: it makes the smallest, and is given ours.
+        var table = nn.Embedding(1, 1);
+        table.weight = Add(name, start, entries, width);
         return table;
     }
 

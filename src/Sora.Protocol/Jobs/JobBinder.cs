@@ -53,6 +53,9 @@ internal sealed class JobBinder
         }
     }
 
+    /// <summary>Notes something given outside the file that names no key.</summary>
+    public void Refuse(string source, string message) => Fail(null, new JobOrigin(source), message);
+
     /// <summary>Adds a value that has its type already.</summary>
     public void Set(JobKey key, object? value, string source)
     {

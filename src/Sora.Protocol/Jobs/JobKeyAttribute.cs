@@ -30,6 +30,9 @@ public sealed class JobKeyAttribute(string description) : Attribute
     /// <summary>Other spellings that are understood.</summary>
     public string[] Aliases { get; init; } = [];
 
+    /// <summary>Whether it names files: written in a job file it is relative to that file's folder, given otherwise to the working directory.</summary>
+    public bool IsPath { get; init; }
+
     /// <summary>For a section: the key a bare value stands for, as <c>tokenizer: byte</c> stands for <c>tokenizer: { type: byte }</c>.</summary>
     public string? Shorthand { get; init; }
 }

@@ -30,11 +30,16 @@ public static class JobLoader
 {
     private const string Prefix = "SORA_";
 
-    /// <summary>Reads a job file.</summary>
+    /// <summary>Reads a job file. Paths in it are relative to its folder, those in the overrides to the working directory; the job holds them absolute.</summary>
     /// <exception cref="JobErrors">Something is wrong; the message lists everything.</exception>
-    public static LoadedJob Load(string path, JobOverrides overrides) => LoadText(JobText.ReadFile(path), path, overrides);
+    public static LoadedJob Load(string path, JobOverrides overrides)
+    {
+        var loaded = LoadText(JobText.ReadFile(path), path, overrides);
+        var folder = Path.GetDirectoryName(Path.GetFullPath(path))!;
+        return loaded with { Job = JobPaths.MakeAbsolute(loaded.Job, key => loaded.Origins.TryGetValue(key.Path, out var at) && at.Line > 0 ? folder : Environment.CurrentDirectory) };
+    }
 
-    /// <summary>Reads a job from text; <paramref name="source"/> is named in errors.</summary>
+    /// <summary>Reads a job from text; <paramref name="source"/> is named in errors. Paths stay as they are written.</summary>
     /// <exception cref="JobErrors">Something is wrong; the message lists everything.</exception>
     public static LoadedJob LoadText(string yaml, string source, JobOverrides overrides)
     {
@@ -56,8 +61,8 @@ public static class JobLoader
         // Not an error: `--max-steps 5` is how people try a job out.
         if (job.WarmupSteps > job.MaxSteps)
             warnings.Add($"warmup_steps is {JobKey.Spell(job.WarmupSteps)} and max_steps {job.MaxSteps}: the learning rate never reaches its peak");
-        var known = binder.Errors.Select(error => error.Key).ToHashSet();
-        var invalid = JobValidation.Check(job, binder.Origins).Where(error => !known.Contains(error.Key));
+        // What could not be read has a default now, and complaining of that would mislead.
+        var invalid = JobValidation.Check(job, binder.Origins).Where(error => !binder.Errors.Any(unread => IsPartOf(error.Key, unread.Key)));
         JobError[] errors = [.. binder.Errors.Concat(invalid).OrderBy(error => error.Origin is { Line: > 0 } at ? at.Line : long.MaxValue)];
         return errors.Length == 0 ? new LoadedJob(job, binder.Origins, warnings) : throw new JobErrors(errors);
     }
@@ -66,7 +71,8 @@ public static class JobLoader
     {
         var names = JobSchema.Leaves.Concat(JobSchema.Keys.Where(key => key.Shorthand is not null)).ToDictionary(VariableOf);
         var warnings = new List<string>();
-        foreach (var (name, value) in environment.Where(pair => pair.Key.StartsWith(Prefix, StringComparison.Ordinal)).OrderBy(pair => pair.Key, StringComparer.Ordinal))
+        // An empty variable counts as not set: scripts cannot always unset one.
+        foreach (var (name, value) in environment.Where(pair => pair.Key.StartsWith(Prefix, StringComparison.Ordinal) && pair.Value.Length > 0).OrderBy(pair => pair.Key, StringComparer.Ordinal))
         {
             if (names.TryGetValue(name, out var key)) binder.BindText(key.Path, value, $"environment variable {name}");
             // Not an error: a cluster may set SORA_SERVICE_HOST and the like, which are nobody's slip.
@@ -81,9 +87,13 @@ public static class JobLoader
 
     private static void BindAssignment(JobBinder binder, string assignment)
     {
+        var source = $"--set {assignment}";
         var equals = assignment.IndexOf('=');
-        binder.BindText(equals < 0 ? assignment : assignment[..equals].Trim(), equals < 0 ? "" : assignment[(equals + 1)..].Trim(), $"--set {assignment}");
+        if (equals < 0) binder.Refuse(source, "write key=value, for example --set max_steps=100.");
+        else binder.BindText(assignment[..equals].Trim(), assignment[(equals + 1)..].Trim(), source);
     }
+
+    private static bool IsPartOf(string? key, string? section) => key == section || (section is not null && key?.StartsWith(section + ".", StringComparison.Ordinal) == true);
 
     private static string? NameOf(string source)
     {

@@ -68,6 +68,9 @@ public sealed class JobKey
     /// <summary>Other spellings that are understood.</summary>
     public IReadOnlyList<string> Aliases => _attribute.Aliases;
 
+    /// <summary>Whether it names files, which are looked for from the job file's folder.</summary>
+    public bool IsPath => _attribute.IsPath;
+
     /// <summary>For a section: the key a bare value stands for.</summary>
     public JobKey? Shorthand => Children.FirstOrDefault(child => child.Name == _attribute.Shorthand);
 

@@ -1,5 +1,7 @@
+using System.Diagnostics;
 using System.Text;
 using YamlDotNet.Core;
+using YamlDotNet.Core.Events;
 using YamlDotNet.RepresentationModel;
 
 namespace Sora.Protocol.Jobs;
@@ -41,20 +43,28 @@ internal static class JobText
     public static YamlNode? Parse(string text, string source)
     {
         var stream = new YamlStream();
+        var scanner = new Scanner(new StringReader(text));
         try
         {
-            stream.Load(new StringReader(text));
+            stream.Load(new Parser(scanner));
+        }
+        catch (AnchorNotFoundException)
+        {
+            var alias = UnknownAlias(text);
+            throw Error(source, alias.Start, $"the alias '*{alias.Value}' has no anchor '&{alias.Value}' above it; text that begins with '*' needs quotes.");
         }
         catch (YamlException e)
         {
             // The library repeats the place in its own message and says little else when a key comes twice.
             var inner = e.InnerException?.Message ?? e.Message;
-            throw new JobErrors([new JobError(null, new JobOrigin(source, e.Start.Line, e.Start.Column), $"this is not valid YAML: {inner.TrimEnd('.')}.")]);
+            // Of a tab it says a wrong place or none, but that is where it stopped reading.
+            var isTab = e is SyntaxErrorException && inner.Contains(" tab ", StringComparison.Ordinal);
+            throw Error(source, isTab ? scanner.CurrentPosition : e.Start, isTab ? "this line is indented with a tab, which YAML forbids; use spaces." : $"this is not valid YAML: {inner.TrimEnd('.')}.");
         }
         catch (Exception e) when (e is InvalidOperationException or ArgumentException or IndexOutOfRangeException)
         {
-            // Some malformed texts trip the parser itself, which then knows no place.
-            throw Error(source, "this is not valid YAML: a bracket or quote may not be closed, or the indentation may be off.");
+            // Some malformed texts trip the parser itself, near the place where it stopped reading.
+            throw Error(source, scanner.CurrentPosition, "this is not valid YAML: a bracket or quote may not be closed, or the indentation may be off.");
         }
         return stream.Documents.Count switch
         {
@@ -65,6 +75,21 @@ internal static class JobText
     }
 
     private static JobErrors Error(string path, string message) => new([new JobError(null, new JobOrigin(path), message)]);
+
+    private static JobErrors Error(string path, Mark at, string message) => new([new JobError(null, new JobOrigin(path, at.Line, at.Column), message)]);
+
+    // The library looks aliases up when it has read everything, and has forgotten by then where they were.
+    private static AnchorAlias UnknownAlias(string text)
+    {
+        var parser = new Parser(new StringReader(text));
+        var known = new HashSet<AnchorName>();
+        while (parser.MoveNext())
+        {
+            if (parser.Current is AnchorAlias alias && !known.Contains(alias.Value)) return alias;
+            if (parser.Current is NodeEvent { Anchor.IsEmpty: false } node) known.Add(node.Anchor);
+        }
+        throw new UnreachableException();
+    }
 
     private static string Neighbour(string path)
     {

@@ -22,8 +22,8 @@ public sealed record TrainingJob
     [JobKey("the network", Shorthand = "type")]
     public ModelSettings Model { get; init; } = new();
 
-    /// <summary>Folder for checkpoints, logs and the loss curve.</summary>
-    [JobKey("folder for checkpoints, logs and pictures", Effect = JobEffect.None)]
+    /// <summary>Folder for checkpoints, logs and the loss curve: relative to the working directory, because results belong where the user stands.</summary>
+    [JobKey("folder for checkpoints, logs and pictures, relative to the working directory", Effect = JobEffect.None)]
     public string OutputDir { get; init; } = "";
 
     /// <summary>Seeds initial weights, data order and dropout.</summary>
@@ -150,6 +150,22 @@ public sealed record TrainingJob
     [JobKey("prompts continued when the run ends", Effect = JobEffect.None)]
     public IReadOnlyList<string> SamplePrompts { get; init; } = [];
 
+    /// <summary>Compare a hash of weights and optimizer state between the workers every so many steps; 0: never.</summary>
+    [JobKey("compare the workers' weights and optimizer state every so many steps; 0: never", Effect = JobEffect.None)]
+    public int VerifySteps { get; init; } = 100;
+
+    /// <summary>What happens to a worker that is much slower than the others.</summary>
+    [JobKey("warn names a worker that is slower than the others, replace also moves lanes away from it, ignore does nothing", Effect = JobEffect.None)]
+    public StragglerPolicy Straggler { get; init; } = StragglerPolicy.Warn;
+
+    /// <summary>How many times as long as the median worker one may need for a lane.</summary>
+    [JobKey("times the median compute time from which a worker counts as slow", Effect = JobEffect.None)]
+    public double StragglerFactor { get; init; } = 1.5;
+
+    /// <summary>For how long it must be slow.</summary>
+    [JobKey("seconds a worker must be slow before anything is said or done", Effect = JobEffect.None)]
+    public double StragglerSeconds { get; init; } = 30;
+
     /// <summary>Seconds without progress of a peer after which a worker gives up.</summary>
     [JobKey("seconds a worker waits for a silent peer", Effect = JobEffect.None)]
     public double DdpTimeout { get; init; } = 120;
@@ -165,7 +181,7 @@ public sealed record TrainingJob
 public sealed record DataSettings
 {
     /// <summary>Files, folders, globs, URLs or <c>dotnet-docs</c>; or one folder made by <c>sora data prepare</c>.</summary>
-    [JobKey("files, folders, globs, URLs, dotnet-docs, or a folder made by 'sora data prepare'", Effect = JobEffect.Corpus)]
+    [JobKey("files, folders, globs, URLs, dotnet-docs, or a folder made by 'sora data prepare'", Effect = JobEffect.Corpus, IsPath = true)]
     public IReadOnlyList<string> Train { get; init; } = [];
 
     /// <summary>The JSON or Parquet field that holds the text.</summary>
@@ -177,7 +193,7 @@ public sealed record DataSettings
     public double ValidationSplit { get; init; } = 0.01;
 
     /// <summary>Where prepared corpora are kept; empty: the user's cache folder.</summary>
-    [JobKey("where prepared corpora are kept", Effect = JobEffect.None)]
+    [JobKey("where prepared corpora are kept", Effect = JobEffect.None, IsPath = true)]
     public string CacheDir { get; init; } = "";
 
     /// <summary>Bound of a worker's on-disk block cache, in bytes.</summary>
@@ -197,7 +213,7 @@ public sealed record TokenizerSettings
     public int VocabSize { get; init; } = 4096;
 
     /// <summary>A Hugging Face <c>tokenizer.json</c>, for <see cref="TokenizerKind.File"/>.</summary>
-    [JobKey("a Hugging Face tokenizer.json, for type: file", Effect = JobEffect.Corpus)]
+    [JobKey("a Hugging Face tokenizer.json, for type: file", Effect = JobEffect.Corpus, IsPath = true)]
     public string Path { get; init; } = "";
 }
 

@@ -11,6 +11,17 @@ public sealed class AcceptorHandshake(ExchangeIdentity self)
     private byte[] _dialerNonce = [];
     private int _dialer = -1;
 
+    /// <summary>
+    /// Whether a greeting comes from a later generation of this run, which this worker has not heard of yet: the dialer is to
+    /// wait, and its greeting to be answered in that generation.
+    /// </summary>
+    /// <exception cref="HandshakeException">It is no greeting.</exception>
+    public bool IsEarly(ReadOnlyMemory<byte> greeting)
+    {
+        var (run, generation, _, _, _, _) = Read(greeting);
+        return run == self.Run && generation > self.Generation;
+    }
+
     /// <summary>Checks whom a greeting comes from and whom it is for, and gives the challenge to send back.</summary>
     /// <exception cref="HandshakeException">It is for another run, generation or worker.</exception>
     public byte[] Challenge(ReadOnlyMemory<byte> greeting)

@@ -23,7 +23,9 @@ public static class CollectiveWindow
     /// <param name="generation">This worker's generation.</param>
     /// <param name="current">The collective in progress, or the next one while none is.</param>
     /// <param name="inProgress">Whether this worker has begun <paramref name="current"/>.</param>
-    public static FrameVerdict Judge(in FrameHeader header, ulong run, long generation, long current, bool inProgress)
+    /// <param name="serving">Whether others may take over the state from this worker.</param>
+    /// <param name="fetching">Whether this worker takes over the state from others.</param>
+    public static FrameVerdict Judge(in FrameHeader header, ulong run, long generation, long current, bool inProgress, bool serving, bool fetching)
     {
         if (header.Run != run || header.Generation < generation)
             return FrameVerdict.Drop;
@@ -33,6 +35,11 @@ public static class CollectiveWindow
             return FrameVerdict.Take;
         if (header.Phase >= ExchangePhase.Greeting)
             return FrameVerdict.Reject;
+        // The state is the one the generation begins with: nobody fetches it once a collective has ended.
+        if (header.Phase is ExchangePhase.StateRequest)
+            return serving && current == 0 ? FrameVerdict.Take : FrameVerdict.Reject;
+        if (header.Phase is ExchangePhase.StateChunk or ExchangePhase.StateMismatch)
+            return fetching && current == 0 ? FrameVerdict.Take : FrameVerdict.Reject;
         if (header.Sequence < current)
             return FrameVerdict.Drop;
         // A finished sum holds this worker's share, so it cannot exist before this worker has begun.

@@ -13,6 +13,12 @@ public enum ExchangePhase : byte
     EvaluationTotals = 4,
     /// <summary>The sender leaves on purpose; the payload says why, in UTF-8.</summary>
     Bye = 5,
+    /// <summary>A joiner asks for a piece of the state the generation begins with.</summary>
+    StateRequest = 6,
+    /// <summary>A piece of the state, straight from the memory of one who holds it.</summary>
+    StateChunk = 7,
+    /// <summary>Instead of a piece: the state here has another size, which the offset tells.</summary>
+    StateMismatch = 8,
     /// <summary>Handshake, dialer to acceptor: who I am, and a nonce.</summary>
     Greeting = 16,
     /// <summary>Handshake, acceptor to dialer: my nonce, and proof that I know the secret.</summary>

@@ -28,7 +28,7 @@ public static class FrameCodec
     public const int MaxPayloadBytes = 1 << 20;
 
     /// <summary>Version of frames and handshake; both ends must have the same.</summary>
-    public const ushort ProtocolVersion = 1;
+    public const ushort ProtocolVersion = 2;
 
     private const uint Magic = 0x41524F53; // "SORA", little-endian
     private const int HeaderAt = 16;

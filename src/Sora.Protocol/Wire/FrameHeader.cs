@@ -12,7 +12,7 @@ namespace Sora.Protocol.Wire;
 /// <param name="Phase">What the frame is for.</param>
 /// <param name="Chunk">Rank that owns the chunk the payload belongs to.</param>
 /// <param name="Node">Subtree whose sum the payload is a piece of.</param>
-/// <param name="Offset">First element of the flat gradient the payload holds.</param>
+/// <param name="Offset">First element of the flat gradient, or byte of the state, the payload holds.</param>
 /// <param name="PayloadBytes">Bytes that follow the head.</param>
 public readonly record struct FrameHeader(
     ulong Run, long Generation, long Sequence, long Step, ExchangePhase Phase, int Chunk, LaneRange Node, long Offset, int PayloadBytes)

@@ -6,6 +6,9 @@ internal sealed class ChunkLayout(long length, int workers, int frameLength)
     /// <summary>Elements of the flat gradient.</summary>
     public long Length { get; } = length;
 
+    /// <summary>Address of an element of a flat gradient.</summary>
+    public static nint At(nint values, long offset) => values + (nint)(offset * sizeof(float));
+
     /// <summary>First element of the chunk a rank owns.</summary>
     public long ChunkStart(int rank) => (long)((Int128)Length * rank / workers);
 

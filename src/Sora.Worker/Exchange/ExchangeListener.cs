@@ -4,15 +4,21 @@ using System.Threading.Channels;
 
 namespace Sora.Worker.Exchange;
 
+/// <summary>A connection that somebody has dialled.</summary>
+/// <param name="Socket">The connection.</param>
+/// <param name="Greeting">The greeting, if it has been read already.</param>
+internal readonly record struct Incoming(Socket Socket, byte[]? Greeting);
+
 /// <summary>
 /// Where peers dial this worker: a Unix domain socket for those on the same host and TCP for the others. It listens
 /// before the worker announces itself, so a peer that learns of it earlier than this worker learns of the generation
-/// waits in the backlog instead of failing.
+/// waits in the backlog instead of failing; and one that comes while an older generation still connects is kept for its own.
 /// </summary>
 internal sealed class ExchangeListener : IDisposable
 {
     private const int Backlog = 512;
     private readonly List<Socket> _sockets = [];
+    private readonly Queue<Incoming> _kept = new();
     private readonly string? _path;
 
     /// <param name="socketPath">File for the Unix domain socket, short enough for the system; null: TCP alone.</param>
@@ -47,9 +53,32 @@ internal sealed class ExchangeListener : IDisposable
     /// <summary>How to dial this worker, best first.</summary>
     public IReadOnlyList<string> Endpoints { get; }
 
-    /// <summary>Accepts connections on all sockets until cancelled; what is left in the channel is the reader's to close.</summary>
-    public async Task AcceptAsync(ChannelWriter<Socket> accepted, CancellationToken cancellationToken)
+    /// <summary>Keeps a connection for the next who accepts.</summary>
+    public void KeepForLater(Incoming incoming)
     {
+        lock (_kept)
+        {
+            _kept.Enqueue(incoming);
+            // Nobody has proved anything yet. Who is dropped here dials again if it is in earnest.
+            if (_kept.Count > Backlog)
+                _kept.Dequeue().Socket.Dispose();
+        }
+    }
+
+    /// <summary>Accepts connections on all sockets until cancelled, those kept for later first; what is left in the channel is the reader's to close.</summary>
+    public async Task AcceptAsync(ChannelWriter<Incoming> accepted, CancellationToken cancellationToken)
+    {
+        List<Incoming> kept;
+        lock (_kept)
+        {
+            kept = [.. _kept];
+            _kept.Clear();
+        }
+        foreach (var incoming in kept)
+        {
+            if (!accepted.TryWrite(incoming))
+                incoming.Socket.Dispose();
+        }
         await Task.WhenAll(_sockets.Select(AcceptOne));
 
         async Task AcceptOne(Socket listener)
@@ -59,7 +88,7 @@ internal sealed class ExchangeListener : IDisposable
                 try
                 {
                     var socket = await listener.AcceptAsync(cancellationToken);
-                    if (!accepted.TryWrite(socket))
+                    if (!accepted.TryWrite(new Incoming(socket, null)))
                         socket.Dispose();
                 }
                 catch (OperationCanceledException)
@@ -78,6 +107,12 @@ internal sealed class ExchangeListener : IDisposable
     {
         foreach (var socket in _sockets)
             socket.Dispose();
+        lock (_kept)
+        {
+            foreach (var incoming in _kept)
+                incoming.Socket.Dispose();
+            _kept.Clear();
+        }
         if (_path is not null)
             File.Delete(_path);
     }

@@ -10,68 +10,76 @@ namespace Sora.Worker.Exchange;
 /// <summary>
 /// Connects the workers of a generation pairwise: each dials the ranks below its own and accepts the ranks above. Only a
 /// connection whose two ends have proved that they know the generation's secret becomes part of the mesh; anything else
-/// that comes in through the port is turned away and logged, and harms nobody.
+/// that comes in through the port is turned away and logged, and harms nobody. Generations follow each other over one
+/// listener: who dials for a later one waits until this worker is there too. A connection that stood and is lost again ends
+/// the connecting at once, because its peer will not come back in this generation.
 /// </summary>
-internal sealed partial class MeshConnector(ExchangeGroup group, ExchangeListener listener, TimeSpan timeout, TimeProvider time, ILogger logger)
+internal sealed partial class MeshConnector(
+    ExchangeGroup group, ExchangeListener listener, MeshPeers peers, IFrameSink inbox, TimeSpan timeout, TimeProvider time, ILogger logger)
 {
     private static readonly TimeSpan GreetingTime = TimeSpan.FromSeconds(30);
     private static readonly TimeSpan RetryDelay = TimeSpan.FromMilliseconds(100);
     private readonly ExchangeIdentity _self = group.Identity;
 
-    /// <exception cref="ExchangeBrokenException">A peer refuses, or cannot be reached in time.</exception>
-    public async Task<IReadOnlyList<PeerConnection>> ConnectAsync(CancellationToken cancellationToken)
+    /// <exception cref="ExchangeBrokenException">A peer refuses, is gone, or cannot be reached in time.</exception>
+    public async Task ConnectAsync(CancellationToken cancellationToken)
     {
-        using var deadline = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
-        using var timer = time.CreateTimer(_ => deadline.Cancel(), null, timeout, Timeout.InfiniteTimeSpan);
-        var connected = new PeerConnection?[group.Members.Count];
-        List<Task> connecting = [AcceptAllAsync(connected, deadline.Token)];
-        connecting.AddRange(Enumerable.Range(0, group.Rank).Select(rank => OnOwnThread(() => Dial(rank, connected, deadline.Token))));
+        using var end = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken, peers.Troubled);
+        using var timer = time.CreateTimer(_ => end.Cancel(), null, timeout, Timeout.InfiniteTimeSpan);
+        List<Task> connecting = [AcceptAllAsync(end.Token)];
+        connecting.AddRange(Enumerable.Range(0, group.Rank).Select(rank => OnOwnThread(() => Dial(rank, end.Token))));
         try
         {
             await foreach (var ended in Task.WhenEach(connecting))
                 await ended;
-            return [.. connected.OfType<PeerConnection>()];
         }
         catch (Exception e)
         {
-            await deadline.CancelAsync();
+            await end.CancelAsync();
             await Task.WhenAll(connecting).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
-            var missing = Enumerable.Range(0, connected.Length).Where(rank => rank != group.Rank && connected[rank] is null).Select(Describe).ToList();
-            foreach (var peer in connected)
-                peer?.Dispose();
             cancellationToken.ThrowIfCancellationRequested();
             if (e is OperationCanceledException)
-                throw new ExchangeBrokenException($"Generation {_self.Generation} did not connect within {timeout.TotalSeconds:0} s; still missing: {string.Join(", ", missing)}.", e);
-            if (e is HandshakeException or InvalidFrameException or SocketException or EndOfStreamException or FormatException)
-                throw new ExchangeBrokenException($"Connecting generation {_self.Generation} failed: {e.Message}", e);
+                throw peers.CannotConnect(e);
             throw;
         }
     }
 
-    private void Dial(int rank, PeerConnection?[] connected, CancellationToken cancellationToken)
+    private void Dial(int rank, CancellationToken cancellationToken)
     {
+        var member = group.Members[rank];
         while (true)
         {
-            foreach (var endpoint in group.Members[rank].Endpoints)
+            foreach (var endpoint in member.Endpoints)
             {
-                var address = ExchangeEndpoint.Parse(endpoint);
-                var socket = ExchangeEndpoint.NewSocket(address);
-                using var abort = cancellationToken.UnsafeRegister(static s => ((Socket)s!).Dispose(), socket);
                 try
                 {
-                    socket.Connect(address);
-                    Tune(socket);
-                    Greet(socket, rank);
-                    connected[rank] = new PeerConnection(socket, rank, $"{group.Members[rank].Worker} ({endpoint})");
+                    var address = ExchangeEndpoint.Parse(endpoint);
+                    var socket = ExchangeEndpoint.NewSocket(address);
+                    using var abort = cancellationToken.UnsafeRegister(static s => ((Socket)s!).Dispose(), socket);
+                    try
+                    {
+                        socket.Connect(address);
+                        Tune(socket);
+                        Greet(socket, rank);
+                    }
+                    catch
+                    {
+                        socket.Dispose();
+                        throw;
+                    }
+                    if (!peers.TryAdd(rank, socket, endpoint, inbox))
+                        socket.Dispose();
                     return;
                 }
                 catch (Exception e)
                 {
-                    socket.Dispose();
                     cancellationToken.ThrowIfCancellationRequested();
-                    if (e is not SocketException refused)
-                        throw new HandshakeException($"{group.Members[rank].Worker} ({endpoint}): {e.Message}", e);
-                    LogDialFailed(group.Members[rank].Worker, endpoint, refused.Message);
+                    if (e is HandshakeException or InvalidFrameException or FormatException)
+                        throw new ExchangeBrokenException($"Connecting generation {_self.Generation} failed: {member.Worker} ({endpoint}): {e.Message}", [member.Worker], e);
+                    // It may not be there yet, or may have stopped accepting for an older generation just now.
+                    if (e is not (SocketException or EndOfStreamException))
+                        throw;
+                    LogDialFailed(member.Worker, endpoint, e.Message);
                 }
             }
             cancellationToken.WaitHandle.WaitOne(RetryDelay);
@@ -99,15 +107,15 @@ internal sealed partial class MeshConnector(ExchangeGroup group, ExchangeListene
         Expect(socket, ExchangePhase.Welcome);
     }
 
-    private async Task AcceptAllAsync(PeerConnection?[] connected, CancellationToken cancellationToken)
+    private async Task AcceptAllAsync(CancellationToken cancellationToken)
     {
         var waitingFor = group.Members.Count - 1 - group.Rank;
         if (waitingFor == 0)
             return;
-        var sockets = Channel.CreateUnbounded<Socket>();
+        var dialled = Channel.CreateUnbounded<Incoming>();
         var arrived = new SemaphoreSlim(0);
         using var enough = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
-        var accepting = listener.AcceptAsync(sockets.Writer, enough.Token);
+        var accepting = listener.AcceptAsync(dialled.Writer, enough.Token);
         var handshakes = HandshakeAllAsync();
         try
         {
@@ -118,50 +126,63 @@ internal sealed partial class MeshConnector(ExchangeGroup group, ExchangeListene
         {
             await enough.CancelAsync();
             await accepting;
-            sockets.Writer.Complete();
+            dialled.Writer.Complete();
             await handshakes;
         }
 
         async Task HandshakeAllAsync()
         {
             var running = new List<Task>();
-            await foreach (var socket in sockets.Reader.ReadAllAsync(CancellationToken.None))
+            await foreach (var incoming in dialled.Reader.ReadAllAsync(CancellationToken.None))
             {
-                running.Add(OnOwnThread(() =>
-                {
-                    var admitted = 0;
-                    // Those who never finish their handshake go when the mesh is complete, or the time is up.
-                    using (enough.Token.UnsafeRegister(static s => ((Socket)s!).Dispose(), socket))
-                        admitted = Admit(socket, connected);
-                    if (admitted > 0)
-                        arrived.Release(admitted);
-                }));
+                if (enough.IsCancellationRequested)
+                    listener.KeepForLater(incoming);
+                else
+                    running.Add(OnOwnThread(() => Handshake(incoming)));
             }
             await Task.WhenAll(running);
         }
+
+        void Handshake(Incoming incoming)
+        {
+            bool admitted;
+            // Those who never finish their handshake go when the mesh is complete, or the time is up.
+            using (enough.Token.UnsafeRegister(static s => ((Socket)s!).Dispose(), incoming.Socket))
+                admitted = Admit(incoming);
+            if (admitted)
+                arrived.Release();
+        }
     }
 
-    /// <returns>How many peers more are connected now.</returns>
-    private int Admit(Socket socket, PeerConnection?[] connected)
+    /// <returns>Whether one peer more is connected now.</returns>
+    private bool Admit(Incoming incoming)
     {
+        var socket = incoming.Socket;
         try
         {
             Tune(socket);
             // A peer greets as soon as it is connected; who does not only holds a thread.
             socket.ReceiveTimeout = (int)GreetingTime.TotalMilliseconds;
-            var handshake = new AcceptorHandshake(_self);
             try
             {
-                SocketFrames.SendHandshake(socket, _self, ExchangePhase.Challenge, handshake.Challenge(Expect(socket, ExchangePhase.Greeting)));
+                var handshake = new AcceptorHandshake(_self);
+                var greeting = incoming.Greeting ?? Expect(socket, ExchangePhase.Greeting);
+                if (handshake.IsEarly(greeting))
+                {
+                    LogEarly(_self.Generation);
+                    listener.KeepForLater(new Incoming(socket, greeting));
+                    return false;
+                }
+                SocketFrames.SendHandshake(socket, _self, ExchangePhase.Challenge, handshake.Challenge(greeting));
                 var rank = handshake.Accept(Expect(socket, ExchangePhase.Proof));
                 if (rank < group.Rank)
                     throw new HandshakeException($"Rank {rank} is to be dialled by rank {group.Rank}, not the other way round.");
                 SocketFrames.SendHandshake(socket, _self, ExchangePhase.Welcome, []);
                 socket.ReceiveTimeout = 0;
-                // A peer that dials again has given up its first connection.
-                var before = Interlocked.Exchange(ref connected[rank], new PeerConnection(socket, rank, Describe(rank)));
-                before?.Dispose();
-                return before is null ? 1 : 0;
+                // Who dials again has lost its first connection; that is noticed there, and ends this generation.
+                if (peers.TryAdd(rank, socket, string.Join(" or ", group.Members[rank].Endpoints), inbox))
+                    return true;
+                LogTurnedAway($"{peers.Describe(rank)} is connected already");
             }
             catch (HandshakeException e)
             {
@@ -174,7 +195,7 @@ internal sealed partial class MeshConnector(ExchangeGroup group, ExchangeListene
             LogTurnedAway(e.Message);
         }
         socket.Dispose();
-        return 0;
+        return false;
     }
 
     // A courtesy: the reason for refusing stands, whether or not the other end is still there to hear it.
@@ -218,11 +239,12 @@ internal sealed partial class MeshConnector(ExchangeGroup group, ExchangeListene
     private static Task OnOwnThread(Action action) =>
         Task.Factory.StartNew(action, CancellationToken.None, TaskCreationOptions.LongRunning, TaskScheduler.Default);
 
-    private string Describe(int rank) => $"{group.Members[rank].Worker} ({string.Join(" or ", group.Members[rank].Endpoints)})";
-
     [LoggerMessage(2100, LogLevel.Debug, "{Worker} cannot be reached at {Endpoint}: {Reason}")]
     private partial void LogDialFailed(string worker, string endpoint, string reason);
 
     [LoggerMessage(2101, LogLevel.Warning, "An exchange connection was turned away: {Reason}")]
     private partial void LogTurnedAway(string reason);
+
+    [LoggerMessage(2102, LogLevel.Debug, "A peer of a later generation has dialled while this worker connects generation {Generation}: it waits.")]
+    private partial void LogEarly(long generation);
 }

@@ -8,22 +8,25 @@ namespace Sora.Worker.Exchange;
 /// <summary>Who takes in what a <see cref="PeerConnection"/> receives. Called on the connection's own threads.</summary>
 internal interface IFrameSink
 {
-    /// <summary>Where a gradient payload goes; zero: nowhere, drop it.</summary>
+    /// <summary>Where a payload of gradients or state goes; zero: nowhere, drop it.</summary>
     /// <exception cref="InvalidFrameException">No such frame may arrive now.</exception>
     nint Place(PeerConnection peer, in FrameHeader header);
 
-    /// <summary>A gradient payload lies, verified, where <see cref="Place"/> said.</summary>
+    /// <summary>A payload of gradients or state lies, verified, where <see cref="Place"/> said.</summary>
     void Arrived(PeerConnection peer, in FrameHeader header);
 
-    /// <summary>A payload other than a gradient, verified.</summary>
+    /// <summary>Any other payload, verified.</summary>
     /// <exception cref="InvalidFrameException">Its content is wrong.</exception>
     void Arrived(PeerConnection peer, in FrameHeader header, byte[] payload);
 
     /// <summary>One queued frame has been handed to the system: its memory is the caller's again.</summary>
     void Sent(PeerConnection peer);
 
-    /// <summary>Nothing more will arrive from this peer, or, when <paramref name="sending"/>, can be sent to it.</summary>
-    void Lost(PeerConnection peer, string reason, bool sending);
+    /// <summary>Nothing more can be sent to this peer; what it has sent may still be on the way.</summary>
+    void CannotSend(PeerConnection peer);
+
+    /// <summary>Nothing more will arrive from this peer. Comes once.</summary>
+    void Lost(PeerConnection peer, string reason, bool saidGoodbye);
 }
 
 /// <summary>
@@ -32,7 +35,6 @@ internal interface IFrameSink
 /// </summary>
 internal sealed unsafe class PeerConnection : IDisposable
 {
-    private static readonly TimeSpan FarewellTime = TimeSpan.FromSeconds(2);
     private readonly Socket _socket;
     private readonly BlockingCollection<Outgoing> _outgoing = [];
     private readonly Thread _sender;
@@ -40,6 +42,7 @@ internal sealed unsafe class PeerConnection : IDisposable
     private readonly byte[] _head = GC.AllocateArray<byte>(FrameCodec.HeadBytes, pinned: true);
     private IFrameSink? _sink;
     private volatile bool _leaving;
+    private volatile string? _cannotSend;
 
     private readonly record struct Outgoing(FrameHeader Header, nint Address, byte[]? Bytes);
 
@@ -70,28 +73,33 @@ internal sealed unsafe class PeerConnection : IDisposable
     /// <summary>Queues a frame with a small payload.</summary>
     public void Send(in FrameHeader header, byte[] payload) => _outgoing.Add(new Outgoing(header, 0, payload));
 
-    /// <summary>Says goodbye, drops what is queued, closes, and returns when no thread touches frame memory any more.</summary>
-    public void Leave(FrameHeader bye, string reason)
+    /// <summary>Drops what is queued and tells the peer why this worker leaves.</summary>
+    public void SayGoodbye(FrameHeader bye, string reason)
     {
         if (_leaving)
             return;
         _leaving = true;
         var payload = Encoding.UTF8.GetBytes(reason);
+        Array.Resize(ref payload, Math.Min(payload.Length, FrameCodec.MaxPayloadBytes));
         _outgoing.Add(new Outgoing(bye with { Phase = ExchangePhase.Bye, PayloadBytes = payload.Length }, 0, payload));
         _outgoing.CompleteAdding();
-        if (_sender.ThreadState.HasFlag(ThreadState.Unstarted) || _sender.Join(FarewellTime))
-            TryShutdown();
+    }
+
+    /// <summary>Closes, and returns when no thread touches frame memory any more.</summary>
+    /// <param name="patience">How long the goodbye may take to leave.</param>
+    public void Close(TimeSpan patience)
+    {
+        if (_sender.Join(patience > TimeSpan.Zero ? patience : TimeSpan.Zero))
+            TryShutdown(SocketShutdown.Send);
         _socket.Dispose();
-        if (_sink is not null)
-        {
-            _sender.Join();
-            _receiver.Join();
-        }
+        _sender.Join();
+        _receiver.Join();
     }
 
     public void Dispose()
     {
-        Leave(default, "");
+        SayGoodbye(default, "");
+        Close(TimeSpan.Zero);
         _outgoing.Dispose();
     }
 
@@ -104,7 +112,7 @@ internal sealed unsafe class PeerConnection : IDisposable
             {
                 if (_leaving && frame.Header.Phase != ExchangePhase.Bye)
                     continue;
-                var payload = frame.Bytes ?? new ReadOnlySpan<byte>((void*)frame.Address, frame.Header.PayloadBytes);
+                var payload = frame.Bytes is { } bytes ? bytes : new ReadOnlySpan<byte>((void*)frame.Address, frame.Header.PayloadBytes);
                 FrameCodec.WriteHead(frame.Header, payload, head);
                 SocketFrames.Send(_socket, head);
                 SocketFrames.Send(_socket, payload);
@@ -114,8 +122,11 @@ internal sealed unsafe class PeerConnection : IDisposable
         catch (Exception e)
         {
             // Whatever it is, it ends this connection and with it the step; unnoticed, the training thread would wait for good.
+            // What the peer has sent, its goodbye above all, is still worth reading: the receiver ends by itself.
+            _cannotSend = "could not be sent to: " + e.Message;
             if (!_leaving)
-                _sink!.Lost(this, "could not be sent to: " + e.Message, sending: true);
+                _sink!.CannotSend(this);
+            TryShutdown(SocketShutdown.Both);
         }
     }
 
@@ -126,21 +137,26 @@ internal sealed unsafe class PeerConnection : IDisposable
             while (SocketFrames.TryReceive(_socket, _head))
             {
                 var (header, crc) = FrameCodec.ReadHead(_head);
-                if (header.Phase is ExchangePhase.GradientScatter or ExchangePhase.GradientResult)
-                    ReceiveGradient(header, crc);
+                if (header.Phase is ExchangePhase.GradientScatter or ExchangePhase.GradientResult or ExchangePhase.StateChunk)
+                    ReceiveInPlace(header, crc);
                 else if (!ReceiveOther(header, crc))
                     return;
             }
-            _sink!.Lost(this, "closed the connection without a goodbye: its process has ended, or its host is gone", sending: false);
+            Lost("closed the connection without a goodbye: its process has ended, or its host is gone");
         }
         catch (Exception e)
         {
-            if (!_leaving)
-                _sink!.Lost(this, e is InvalidFrameException ? "sent something wrong: " + e.Message : "was cut off: " + e.Message, sending: false);
+            Lost(e is InvalidFrameException ? "sent something wrong: " + e.Message : "was cut off: " + e.Message);
         }
     }
 
-    private void ReceiveGradient(in FrameHeader header, uint crc)
+    private void Lost(string reason)
+    {
+        if (!_leaving)
+            _sink!.Lost(this, _cannotSend ?? reason, saidGoodbye: false);
+    }
+
+    private void ReceiveInPlace(in FrameHeader header, uint crc)
     {
         var address = _sink!.Place(this, header);
         var payload = address == 0 ? new byte[header.PayloadBytes] : new Span<byte>((void*)address, header.PayloadBytes);
@@ -161,15 +177,15 @@ internal sealed unsafe class PeerConnection : IDisposable
             _sink!.Arrived(this, header, payload);
             return true;
         }
-        _sink!.Lost(this, "left: " + Encoding.UTF8.GetString(payload), sending: false);
+        _sink!.Lost(this, "left: " + Encoding.UTF8.GetString(payload), saidGoodbye: true);
         return false;
     }
 
-    private void TryShutdown()
+    private void TryShutdown(SocketShutdown how)
     {
         try
         {
-            _socket.Shutdown(SocketShutdown.Send);
+            _socket.Shutdown(how);
         }
         catch (Exception e) when (e is SocketException or ObjectDisposedException)
         {

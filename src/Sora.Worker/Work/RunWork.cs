@@ -54,8 +54,7 @@ internal sealed class RunWork(WorkerOptions options, AssignedCorpus corpus) : IR
         if (_assignment!.ResumeFrom.Length > 0)
         {
             var checkpoint = CheckpointFolder.Open(_assignment.ResumeFrom);
-            foreach (var difference in checkpoint.CheckMatches(_job!, _tokenizer!.VocabSize, _assignment.CorpusHash))
-                reports.Warning(difference);
+            checkpoint.CheckMatches(_job!, _tokenizer!.VocabSize, _assignment.CorpusHash); // what is not fatal was told by who submitted the run
             using var weights = checkpoint.ReadWeights();
             using var optimizer = checkpoint.ReadOptimizer();
             Trainer.Restore(checkpoint.Manifest.Step, weights.Tensors, optimizer.Tensors);

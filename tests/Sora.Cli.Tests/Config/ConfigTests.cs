@@ -37,7 +37,7 @@ public class ConfigTests : IDisposable
         var shown = await SoraProcess.RunAsync(["config", "show", job, "--json", "--output", _folder.Path, "--data", "b.txt", "--data", "c d.txt"]);
 
         var parsed = JobJson.Parse(shown.Output);
-        Assert.Equal(["b.txt", "c d.txt"], parsed.Data.Train);
+        Assert.Equal(["b.txt", "c d.txt"], parsed.Data.Train.Select(path => Path.GetRelativePath(AppContext.BaseDirectory, path)));
         Assert.Equal(_folder.Path, parsed.OutputDir);
     }
 

@@ -1,5 +1,6 @@
 using System.Text.Json;
 using Sora.Cli.Display;
+using Sora.Cli.Shell;
 using Sora.Cli.Train;
 using Sora.Protocol.Jobs;
 using Sora.Protocol.Runs;
@@ -78,18 +79,50 @@ public class DisplayTests
     }
 
     [Fact]
-    public void Warnings_go_to_stderr_and_data_progress_is_throttled()
+    public void Warnings_go_to_stderr()
+    {
+        Plain.Show(new RunWarning("careful"));
+
+        Assert.Equal(("sora: warning: careful\n", ""), (_errors.ToString().ReplaceLineEndings("\n"), _output.ToString()));
+    }
+
+    [Fact]
+    public void Data_progress_towards_a_known_end_is_a_line_each_tenth_however_fast()
     {
         var display = Plain;
-        display.Show(new RunWarning("careful"));
+        for (var i = 3; i <= 250; i++) display.Show(new DataProgress("tokenizing", i, 250, "documents"));
+
+        var lines = _output.ToString().Split('\n', StringSplitOptions.RemoveEmptyEntries);
+        Assert.Equal(11, lines.Length);
+        Assert.Equal("data: tokenizing 3 documents of 250 documents", lines[0].TrimEnd());
+        Assert.Equal("data: tokenizing 25 documents of 250 documents", lines[1].TrimEnd());
+        Assert.Equal("data: tokenizing 250 documents of 250 documents", lines[^1].TrimEnd());
+    }
+
+    [Fact]
+    public void Data_progress_without_a_known_end_is_a_line_every_two_seconds()
+    {
+        var display = Plain;
         for (var i = 0; i < 10; i++)
         {
-            display.Show(new DataProgress("tokenizing", i, 100, "documents"));
+            display.Show(new DataProgress("downloading", i, null, "B"));
             _clock.Advance(TimeSpan.FromSeconds(0.5));
         }
 
-        Assert.Equal("sora: warning: careful\n", _errors.ToString().ReplaceLineEndings("\n"));
         Assert.Equal(3, _output.ToString().Split('\n', StringSplitOptions.RemoveEmptyEntries).Length);
+    }
+
+    [Fact]
+    public void A_run_whose_output_is_lost_is_told_so_once_and_keeps_what_it_would_have_said_last()
+    {
+        var told = 0;
+        var display = new GuardedDisplay(new PlainDisplay(new FullWriter(), _errors, _clock)) { WhenLost = _ => told++ };
+        display.Show(Step);
+        display.Show(new CheckpointSaved(10, "p", "s", 2));
+
+        Assert.Equal(1, told);
+        Assert.False(display.Lost!.ReaderHasGone);
+        Assert.IsType<CheckpointSaved>(display.Unseen);
     }
 
     [Fact]
@@ -131,6 +164,11 @@ public class DisplayTests
     [InlineData(512, "512 B")]
     [InlineData(22_229_811, "21.2 MiB")]
     public void Bytes_are_binary(double bytes, string expected) => Assert.Equal(expected, Format.Bytes(bytes));
+
+    private sealed class FullWriter : StringWriter
+    {
+        public override void WriteLine(string? value) => throw new OutputLostException(new IOException("No space left on device"), readerHasGone: false);
+    }
 
     private sealed class ManualClock : TimeProvider
     {

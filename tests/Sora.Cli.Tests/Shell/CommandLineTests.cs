@@ -50,6 +50,33 @@ public class CommandLineTests
     }
 
     [Fact]
+    public async Task An_output_that_cannot_be_written_is_one_clear_message()
+    {
+        Assert.SkipUnless(File.Exists("/dev/full"), "There is no /dev/full here.");
+        var outcome = await ShellAsync("dotnet \"$0\" config keys > /dev/full");
+
+        Assert.Equal((1, "sora: The output cannot be written: No space left on device.\n"), (outcome.ExitCode, outcome.Errors));
+    }
+
+    [Fact]
+    public async Task A_reader_that_has_seen_enough_ends_the_program_quietly()
+    {
+        Assert.SkipWhen(OperatingSystem.IsWindows(), "Windows has no such shell.");
+        var outcome = await ShellAsync("{ dotnet \"$0\" worker start --help; dotnet \"$0\" config keys; echo \"code $?\" >&2; } | true");
+
+        Assert.Equal("code 141\n", outcome.Errors);
+    }
+
+    private static async Task<SoraProcess.Outcome> ShellAsync(string script)
+    {
+        using var process = System.Diagnostics.Process.Start(new System.Diagnostics.ProcessStartInfo("sh", ["-c", script, SoraProcess.Program]) { RedirectStandardError = true, RedirectStandardOutput = true })!;
+        var errors = process.StandardError.ReadToEndAsync(TestContext.Current.CancellationToken);
+        var output = process.StandardOutput.ReadToEndAsync(TestContext.Current.CancellationToken);
+        await process.WaitForExitAsync(TestContext.Current.CancellationToken);
+        return new(process.ExitCode, await output, await errors);
+    }
+
+    [Fact]
     public void Underscores_in_option_names_are_dashes_and_values_are_left_alone()
     {
         var normal = SoraProgram.Normalize(["train", "a_b.yaml", "--max_steps", "x_y", "--set=model.hidden_size=3", "--", "--a_b"]);

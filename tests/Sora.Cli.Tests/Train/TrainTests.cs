@@ -64,15 +64,18 @@ public sealed class TrainTests : IDisposable
         Assert.StartsWith("Line", generated.Output);
         var score = await SoraProcess.RunAsync(["evaluate", "whole", "--data", "text.txt", "--json"], _folder.Path);
         Assert.InRange(JsonDocument.Parse(score.Output).RootElement.GetProperty("loss").GetDouble(), 4, 6);
-        Assert.Contains("step 6", (await SoraProcess.RunAsync(["checkpoint", "list", "whole"], _folder.Path)).Output);
+        var list = (await SoraProcess.RunAsync(["checkpoint", "list", "whole"], _folder.Path)).Output;
+        Assert.Contains("step 6", list);
+        Assert.DoesNotContain("DAMAGED", list);
         Assert.Equal(0, (await SoraProcess.RunAsync(["checkpoint", "verify", "whole"], _folder.Path)).ExitCode);
         File.WriteAllText(Path.Combine(_folder.Path, "whole", "checkpoints", "step-00000006", "config.json"), "{}");
         Assert.Equal(4, (await SoraProcess.RunAsync(["checkpoint", "verify", "whole"], _folder.Path)).ExitCode);
+        Assert.Matches(@"step 6 .*DAMAGED: .*config.json has 2 bytes", (await SoraProcess.RunAsync(["checkpoint", "list", "whole"], _folder.Path)).Output);
     }
 
     [Theory]
     [InlineData("no-such-file.txt does not exist", 4, "--data", "no-such-file.txt")]
-    [InlineData("There is no text in empty.txt", 4, "--data", "empty.txt")]
+    [InlineData("There is no text in ", 4, "--data", "empty.txt")]
     [InlineData("is not UTF-8", 4, "--data", "broken.txt")]
     [InlineData("context_length", 4, "--context", "")]
     [InlineData("'workers' is 3: there are only 2 lanes", 2, "--workers", "3")]
@@ -141,6 +144,56 @@ public sealed class TrainTests : IDisposable
         Assert.Equal("stopped", last.GetProperty("event").GetString());
         Assert.True(Directory.Exists(last.GetProperty("checkpoint").GetString()));
         Assert.Contains("--resume auto", last.GetProperty("reason").GetString());
+    }
+
+    [Fact]
+    public async Task The_second_SIGINT_ends_at_once_and_blames_nobody()
+    {
+        Assert.SkipWhen(OperatingSystem.IsWindows(), "Windows has no signals to send.");
+        // Wide enough that the run has not stopped yet when the second signal comes.
+        using var process = SoraProcess.Start(["train", _job, "--json", "--workers", "2", "--output", "out", "--max-steps", "1000000",
+            "--set", "model.hidden_size=256", "--set", "per_device_train_batch_size=512"], _folder.Path);
+        var errors = process.StandardError.ReadToEndAsync(TestContext.Current.CancellationToken);
+        var names = new List<string?>();
+        while (await process.StandardOutput.ReadLineAsync(TestContext.Current.CancellationToken) is { } line)
+        {
+            names.Add(JsonDocument.Parse(line).RootElement.GetProperty("event").GetString());
+            if (names[^1] == "warning" || (names[^1] == "step" && names.Count(name => name == "step") == 1))
+                Process.Start("kill", ["-INT", process.Id.ToString(CultureInfo.InvariantCulture)]).Dispose();
+        }
+        await process.WaitForExitAsync(TestContext.Current.CancellationToken);
+
+        Assert.Equal((130, ""), (process.ExitCode, await errors));
+        Assert.DoesNotContain("failed", names);
+    }
+
+    [Fact]
+    public async Task When_the_reader_of_the_events_goes_the_run_stops_with_a_checkpoint_and_can_be_resumed()
+    {
+        Assert.SkipWhen(OperatingSystem.IsWindows(), "Windows tells nothing of a reader that has gone.");
+        using var process = SoraProcess.Start(["train", _job, "--json", "--workers", "2", "--output", "out", "--max-steps", "1000000"], _folder.Path);
+        var errors = process.StandardError.ReadToEndAsync(TestContext.Current.CancellationToken);
+        while (await process.StandardOutput.ReadLineAsync(TestContext.Current.CancellationToken) is { } line && !IsStep(JsonDocument.Parse(line).RootElement)) { }
+        process.StandardOutput.Close();
+        await process.WaitForExitAsync(TestContext.Current.CancellationToken);
+
+        Assert.Equal((75, ""), (process.ExitCode, await errors));
+        Assert.NotEmpty(Directory.GetDirectories(Path.Combine(_folder.Path, "out", "checkpoints")));
+    }
+
+    [Fact]
+    public async Task A_job_means_the_same_text_wherever_the_user_stands_and_what_changed_is_told_once()
+    {
+        var elsewhere = Directory.CreateDirectory(Path.Combine(_folder.Path, "elsewhere")).FullName;
+        var first = await SoraProcess.RunAsync(["train", _job, "--json", "--max-steps", "2", "--device", "auto"], elsewhere);
+        var second = await SoraProcess.RunAsync(["train", _job, "--json", "--max-steps", "3", "--device", "auto", "--resume", "auto", "--output", "elsewhere/runs/tiny"], _folder.Path);
+
+        Assert.Equal((0, 0), (first.ExitCode, second.ExitCode));
+        Assert.True(Directory.Exists(Path.Combine(elsewhere, "runs", "tiny")));
+        Assert.False(Directory.Exists(Path.Combine(elsewhere, "cache")));
+        var warning = Assert.Single(Events(second), happened => happened.GetProperty("event").GetString() == "warning");
+        Assert.StartsWith("max_steps was 2", warning.GetProperty("message").GetString());
+        Assert.Matches("^(cpu|cuda)$", Events(second).Single(happened => happened.GetProperty("event").GetString() == "started").GetProperty("device").GetString());
     }
 
     [Fact]

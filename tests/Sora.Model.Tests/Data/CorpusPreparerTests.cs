@@ -151,6 +151,29 @@ public class CorpusPreparerTests
         await AssertFailsAsync(folder, folder.File("latin.txt", bytes), "latin.txt is not UTF-8: the byte at offset 500,001 (0xE9)", "iconv");
     }
 
+    [Theory]
+    [InlineData("utf-16", true, "UTF-16")]
+    [InlineData("utf-16BE", true, "UTF-16")]
+    [InlineData("utf-16", false, "UTF-16LE")]
+    [InlineData("utf-16BE", false, "UTF-16BE")]
+    public async Task Prepare_Utf16_IsNamedAsSuch(string name, bool mark, string iconv)
+    {
+        using var folder = new TestFolder();
+        var encoding = Encoding.GetEncoding(name);
+        byte[] File(string text) => [.. mark ? encoding.GetPreamble() : [], .. encoding.GetBytes(text)];
+        var expected = $"is UTF-16, not UTF-8. Convert the file with 'iconv -f {iconv} -t UTF-8'.";
+        await AssertFailsAsync(folder, folder.File("a.txt", File("Für Elise, 世界, und noch mehr.\n")), "a.txt " + expected);
+        await AssertFailsAsync(folder, folder.File("a.jsonl", File("{\"text\":\"one\"}\n{\"text\":\"two\"}\n")), "a.jsonl " + expected);
+    }
+
+    [Fact]
+    public async Task Prepare_AFewZeros_AreText()
+    {
+        using var folder = new TestFolder();
+        using var corpus = await TestCorpus.PrepareAsync(TestCorpus.Data(folder, folder.File("a.txt", "a\0b, and no UTF-16\0\0")), folder["out"]);
+        Assert.Equal(["a\0b, and no UTF-16\0\0"], TestCorpus.TrainDocuments(corpus));
+    }
+
     [Fact]
     public async Task Prepare_InvalidUtf8InJsonAndParquet_NamesTheByte()
     {
@@ -185,8 +208,8 @@ public class CorpusPreparerTests
         var text = Convert.ToHexString(noise);
         await AssertFailsAsync(folder, folder.File("cut.txt.gz", Gzip(text)[..^1000]), "cut.txt.gz is damaged or is no .gz file");
         await AssertFailsAsync(folder, folder.File("cut.txt.zst", Zstandard(text)[..^1000]), "cut.txt.zst is damaged or is no .zst file");
-        await AssertFailsAsync(folder, folder.File("no.txt.gz", "not compressed"), "no.txt.gz is damaged or is no .gz file");
-        await AssertFailsAsync(folder, folder.File("no.txt.zst", "not compressed"), "no.txt.zst is damaged or is no .zst file");
+        await AssertFailsAsync(folder, folder.File("no.txt.gz", "not compressed"), "no.txt.gz is not compressed", "gzip, or rename it without .gz");
+        await AssertFailsAsync(folder, folder.File("no.txt.zst", "not compressed"), "no.txt.zst is not compressed", "zstd, or rename it without .zst");
         await AssertFailsAsync(folder, folder.File("no.parquet", "not a Parquet file at all"), "no.parquet is no Parquet file");
     }
 
@@ -208,6 +231,8 @@ public class CorpusPreparerTests
         await AssertFailsAsync(folder, folder["pictures"], "matches 1 files, but none of a type this program reads");
         await AssertFailsAsync(folder, folder["pictures/a.png"], "has a type this program does not read");
         await AssertFailsAsync(folder, folder.File("empty.txt", ""), "There is no text in");
+        await AssertFailsAsync(folder, folder.File("blank.txt", " \n\t\u3000\r\n "), "There is no text in", "blank.txt");
+        await AssertFailsAsync(folder, folder.File("blank.jsonl", "{\"text\":\" \"}\n{\"text\":\"\\n\"}\n"), "There is no text in");
     }
 
     [Fact]
@@ -218,7 +243,40 @@ public class CorpusPreparerTests
         var taken = await Assert.ThrowsAsync<SoraException>(() => TestCorpus.PrepareAsync(data, folder.Path));
         Assert.Contains("exists already and is not empty", taken.Message);
         var below = await Assert.ThrowsAsync<SoraException>(() => TestCorpus.PrepareAsync(data, folder["a.txt/out"]));
-        Assert.Contains("a.txt/out failed", below.Message.Replace('\\', '/'));
+        Assert.Contains("a.txt/out cannot be written", below.Message.Replace('\\', '/'));
+        Assert.Equal([ExitCode.Usage, ExitCode.Usage], [taken.ExitCode, below.ExitCode]);
+    }
+
+    [Fact]
+    public async Task Prepare_LeftoversOfAKilledRun_AreRemovedAndNamed()
+    {
+        using var folder = new TestFolder();
+        folder.File("out.preparing-0123456789abcdef/train-00000.bin", "half");
+        folder.File("out.lock", ""); // a process that is killed leaves the file, but not its lock
+        folder.File("output.preparing-0123456789abcdef/train-00000.bin", "of another corpus");
+        var messages = new Messages();
+
+        using var corpus = await new CorpusPreparer().PrepareAsync(
+            TestCorpus.Data(folder, folder.File("a.txt", "text")), TestCorpus.Bytes, folder["out"], messages, TestContext.Current.CancellationToken);
+
+        Assert.Equal(["Removed " + folder["out.preparing-0123456789abcdef"] + ", which a run that was killed had left."], messages.All);
+        Assert.Equal(["a.txt", "out", "output.preparing-0123456789abcdef"], Directory.GetFileSystemEntries(folder.Path).Select(Path.GetFileName).Order());
+    }
+
+    [Fact]
+    public async Task Prepare_AnotherRunAtTheSameFolder_IsRefusedAndDisturbsNothing()
+    {
+        using var folder = new TestFolder();
+        var data = TestCorpus.Data(folder, folder.File("a.txt", "text"));
+        folder.File("out.preparing-0123456789abcdef/train-00000.bin", "half");
+        using (FolderClaim.TryTake(folder["out"]))
+        {
+            var error = await Assert.ThrowsAsync<SoraException>(() => TestCorpus.PrepareAsync(data, folder["out"]));
+            Assert.Equal($"Another run is preparing {folder["out"]}. Wait for it, or choose another folder.", error.Message);
+            Assert.True(File.Exists(folder["out.preparing-0123456789abcdef/train-00000.bin"]));
+        }
+        using var corpus = await TestCorpus.PrepareAsync(data, folder["out"]);
+        Assert.Equal(["text"], TestCorpus.TrainDocuments(corpus));
     }
 
     [Fact]
@@ -246,6 +304,21 @@ public class CorpusPreparerTests
         var tokenizer = TokenizerFiles.Load(corpus.Folder);
         Assert.Equal(text, tokenizer.Decode(tokens));
         Assert.True(tokens.Length < text.Length / 2);
+    }
+
+    [Theory]
+    [InlineData(4096, true)]
+    [InlineData(258, false)]
+    public async Task Prepare_TextTooPoorForTheVocabulary_SaysSo(int wanted, bool warns)
+    {
+        using var folder = new TestFolder();
+        var data = TestCorpus.Data(folder, folder.File("a.txt", "to be or not to be"));
+        var messages = new Messages();
+        using var corpus = await new CorpusPreparer().PrepareAsync(
+            data, new() { Type = TokenizerKind.Bpe, VocabSize = wanted }, folder["out"], messages, TestContext.Current.CancellationToken);
+        var size = corpus.Manifest.Tokenizer.VocabSize;
+        if (warns) Assert.StartsWith($"The vocabulary has {size} entries and not the 4096 asked for", Assert.Single(messages.All));
+        else Assert.Equal((258, 0), (size, messages.All.Count));
     }
 
     private static async Task AssertFailsAsync(TestFolder folder, string source, params string[] messages)
@@ -282,6 +355,17 @@ public class CorpusPreparerTests
             await group.WriteAsync(schema.DataFields[1], texts!);
         }
         return stream.ToArray();
+    }
+
+    private sealed class Messages : IProgress<PrepareProgress>
+    {
+        public List<string> All { get; } = [];
+
+        public void Report(PrepareProgress value)
+        {
+            if (value.Message is not { } message) return;
+            lock (All) All.Add(message);
+        }
     }
 
     private sealed class StopAt(PreparePhase phase, CancellationTokenSource stop) : IProgress<PrepareProgress>

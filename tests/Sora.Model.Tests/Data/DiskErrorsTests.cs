@@ -21,5 +21,25 @@ public class DiskErrorsTests
     {
         var error = Assert.Throws<Sora.Protocol.Jobs.SoraException>(() => DiskErrors.Explain("/data", () => throw new UnauthorizedAccessException("Access denied.")));
         Assert.Contains("Access denied. Change its permissions or choose another folder", error.Message);
+        Assert.Equal(Sora.Protocol.Jobs.ExitCode.Usage, error.ExitCode);
+    }
+
+    [Fact]
+    public void Explain_FileWhereAFolderShouldBe_NamesTheFile()
+    {
+        using var folder = new TestFolder();
+        var (file, wanted) = (folder.File("notes.txt", "x"), folder["notes.txt/deep/corpus"]);
+        var error = Assert.Throws<Sora.Protocol.Jobs.SoraException>(() => DiskErrors.Explain(wanted, () => Directory.CreateDirectory(wanted)));
+        Assert.Equal($"{wanted} cannot be written: {file} is a file, not a folder. Choose another folder.", error.Message);
+        Assert.Equal(Sora.Protocol.Jobs.ExitCode.Usage, error.ExitCode);
+    }
+
+    [Fact]
+    public void Explain_PlaceThatTakesNothingIn_NamesIt()
+    {
+        Assert.SkipUnless(OperatingSystem.IsLinux(), "/proc, where nobody can create anything, is Linux's");
+        var error = Assert.Throws<Sora.Protocol.Jobs.SoraException>(() => DiskErrors.Explain("/proc/corpus", () => File.WriteAllText("/proc/corpus/x", "x")));
+        Assert.Equal("/proc/corpus cannot be written: nothing can be created in /proc. Choose another folder.", error.Message);
+        Assert.Equal(Sora.Protocol.Jobs.ExitCode.Usage, error.ExitCode);
     }
 }

@@ -44,9 +44,10 @@ public class PreparedCorpusTests
         var text = File.ReadAllText(manifest);
         foreach (var (broken, message) in new[]
         {
-            (text[..^10], "is not a corpus manifest"),
-            ("{}", "is not a corpus manifest"),
-            ("null", "has format version"),
+            (text[..^10], $"{manifest} is damaged or is no manifest of a prepared corpus (line {text[..^10].Count(c => c == '\n') + 1}). Prepare the corpus again with 'sora data prepare'."),
+            ("{}", "is no manifest of a prepared corpus (line 1). Prepare"),
+            ("null", "is no manifest of a prepared corpus. Prepare"),
+            (text.Replace("\"shards\": [\n", "\"shards\": [null,\n"), "is no manifest of a prepared corpus. Prepare"),
             (text.Replace("\"format_version\": 1", "\"format_version\": 9"), "has format version 9, but this program reads 1"),
             (text.Replace("\"train-00000.bin\"", "\"../train-00000.bin\""), "is damaged at its file '../train-00000.bin'"),
             (text.Replace("\"sha256\": \"", "\"sha256\": \"../"), "is damaged at its file"),

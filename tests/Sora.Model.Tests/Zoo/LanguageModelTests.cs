@@ -95,6 +95,15 @@ public class LanguageModelTests
         Assert.Equal(6.0 * (124_439_808 - 1024 * 768) + 12.0 * 12 * 768 * 1024, model.FlopsPerToken(1024));
     }
 
+    [Fact]
+    public void Create_OnTheMetaDevice_TakesNoMemory()
+    {
+        var settings = new ModelSettings { HiddenSize = 1 << 16, IntermediateSize = 1 << 18, NumHiddenLayers = 4, NumAttentionHeads = 512, TieWordEmbeddings = false };
+        using var model = ModelZoo.Create(settings, 1 << 26, 128, META); // each table alone would be 16 TiB
+
+        Assert.Equal(2L * (1L << 42) + 4 * ((4L << 32) + (3L << 34) + (2L << 16)) + (1L << 16), model.ParameterCount);
+    }
+
     [Theory]
     [MemberData(nameof(Shapes), DisableDiscoveryEnumeration = true)]
     public void Decode_PieceByPiece_EqualsTheWholeForward(ModelSettings settings)

@@ -125,11 +125,69 @@ public class JobLoaderTests
     [Theory]
     [InlineData("max_step=1", "--set max_step=1: unknown key 'max_step'; did you mean 'max_steps'?")]
     [InlineData("model.hiden_size=1", "did you mean 'model.hidden_size'?")]
-    [InlineData("max_steps", "found nothing")]
+    [InlineData("max_steps", "--set max_steps: write key=value")]
+    [InlineData("max_steps=", "found nothing")]
     [InlineData("max_steps.x=1", "'max_steps' has no keys below it")]
     [InlineData("model={type", "not valid YAML")]
     public void Bad_set_is_named(string assignment, string expected) =>
         Assert.Contains(ErrorsOf(Minimal, new JobOverrides { Set = [assignment] }), error => error.Contains(expected) && error.StartsWith("--set"));
+
+    [Theory]
+    [InlineData("data: x\nmodel:\n\thidden_size: 3", "job.yaml:3:1: this line is indented with a tab")]
+    [InlineData("data: x\nmodel:\n  dropout: 0\n\thidden_size: 3", "job.yaml:4:1: this line is indented with a tab")]
+    [InlineData("data: \"x\n\ty\"\nmodel:\n\thidden_size: 3", "job.yaml:4:1: this line is indented with a tab")]
+    [InlineData("data: x\nname: *run", "job.yaml:2:7: the alias '*run' has no anchor '&run' above it")]
+    [InlineData("data: x\ntab: 1\ntab: 2", "job.yaml:3:1: this is not valid YAML: Duplicate key tab")]
+    [InlineData("data: ~", "job.yaml:1:7: 'data' has no value")]
+    public void A_slip_is_told_once_and_where_it_is(string yaml, string expected) => Assert.StartsWith(expected, Assert.Single(ErrorsOf(yaml)));
+
+    [Fact]
+    public void An_empty_variable_counts_as_not_set()
+    {
+        var environment = new Dictionary<string, string> { ["SORA_SEED"] = "", ["SORA_MAX_STEP"] = "" };
+        var loaded = Load(Minimal + "seed: 7", new JobOverrides { Environment = environment });
+
+        Assert.Equal((7, 0), (loaded.Job.Seed, loaded.Warnings.Count));
+    }
+
+    [Fact]
+    public void Paths_of_a_file_are_relative_to_its_folder_and_others_to_the_working_directory()
+    {
+        var folder = Directory.CreateTempSubdirectory("sora-job-");
+        try
+        {
+            var path = Path.Combine(folder.FullName, "job.yaml");
+            File.WriteAllText(path, """
+                data: {train: [text.txt, ../up/*.txt, dotnet-docs, ./dotnet-docs, "https://example.org/a.txt", /abs/b.txt], cache_dir: cache}
+                tokenizer: {type: file, path: tok/tokenizer.json}
+                output_dir: out
+                """);
+            var here = Environment.CurrentDirectory;
+            var ofFile = JobLoader.Load(path, new()).Job;
+            var ofFlags = JobLoader.Load(path, new JobOverrides
+            {
+                Environment = new Dictionary<string, string> { ["SORA_TOKENIZER__PATH"] = "t.json" },
+                Set = ["data.cache_dir=c"],
+                Flags = [("--data", "data.train", ["text.txt"])],
+            }).Job;
+
+            string[] expected =
+            [
+                Path.Combine(folder.FullName, "text.txt"), Path.GetFullPath(Path.Combine(folder.FullName, "../up/*.txt")), "dotnet-docs",
+                Path.Combine(folder.FullName, "dotnet-docs"), "https://example.org/a.txt", Path.GetFullPath("/abs/b.txt"),
+            ];
+            Assert.Equal(expected, ofFile.Data.Train);
+            Assert.Equal((Path.Combine(folder.FullName, "cache"), Path.Combine(folder.FullName, "tok", "tokenizer.json"), "out"),
+                (ofFile.Data.CacheDir, ofFile.Tokenizer.Path, ofFile.OutputDir));
+            Assert.Equal([Path.Combine(here, "text.txt")], ofFlags.Data.Train);
+            Assert.Equal((Path.Combine(here, "c"), Path.Combine(here, "t.json")), (ofFlags.Data.CacheDir, ofFlags.Tokenizer.Path));
+            Assert.Equal(JobHash.Of(ofFile), JobHash.Of(ofFlags)); // where text lies is no part of what a job computes
+        }
+        finally
+        {
+            folder.Delete(recursive: true);
+        }
+    }
 
     [Fact]
     public void A_misspelled_variable_is_a_warning_and_a_foreign_one_is_nothing()

@@ -44,5 +44,5 @@ public class CollectiveWindowTests
 
     private static FrameHeader Frame(ExchangePhase phase, long sequence) => new(1, 3, sequence, 40, phase, 0, default, 0, 0);
 
-    private static FrameVerdict Judge(FrameHeader frame, bool inProgress = true) => CollectiveWindow.Judge(frame, 1, 3, 7, inProgress);
+    private static FrameVerdict Judge(FrameHeader frame, bool inProgress = true) => CollectiveWindow.Judge(frame, 1, 3, 7, inProgress, serving: false, fetching: false);
 }

@@ -107,7 +107,7 @@ public class FrameCodecTests
         var head = Head((Plain, []));
         head[4] = 9;
         Seal(head);
-        Assert.Contains("protocol 9, this worker 1", Assert.Throws<InvalidFrameException>(() => FrameCodec.ReadHead(head)).Message);
+        Assert.Contains("protocol 9, this worker 2", Assert.Throws<InvalidFrameException>(() => FrameCodec.ReadHead(head)).Message);
     }
 
     [Fact]

@@ -156,15 +156,16 @@ public class ExchangeFailureTests
     }
 
     [Fact]
-    public async Task Another_generation_is_refused_with_both_numbers()
+    public async Task An_older_generation_is_refused_with_both_numbers()
     {
         using var mesh = new Mesh(2, 2);
-        var acceptor = mesh.ConnectAsync(0, 10);
-        var dialer = await Assert.ThrowsAsync<ExchangeBrokenException>(() => mesh.ConnectAsync(1, 10, mesh.Group(1, generation: 9)));
+        var acceptor = mesh.ConnectAsync(0, 10, mesh.Group(0, generation: 9));
+        var dialer = await Assert.ThrowsAsync<ExchangeBrokenException>(() => mesh.ConnectAsync(1, 10));
         Assert.Contains("generation 1", dialer.Message);
         Assert.Contains("generation 9", dialer.Message);
+        Assert.Equal(["worker-0"], dialer.Suspects);
         // The one it waits for may still come.
-        (await mesh.ConnectAsync(1, 10)).Dispose();
+        (await mesh.ConnectAsync(1, 10, mesh.Group(1, generation: 9))).Dispose();
         (await acceptor).Dispose();
     }
 

@@ -34,7 +34,7 @@ internal sealed class Mesh : IDisposable
         new(new ExchangeIdentity("run", generation, Members.Count, rank, secret ?? Secret), Members);
 
     public Task<MeshExchange> ConnectAsync(int rank, long parameters, ExchangeGroup? group = null, TimeProvider? time = null, TimeSpan? timeout = null) =>
-        MeshExchange.ConnectAsync(group ?? Group(rank), _listeners[rank], parameters, timeout ?? TimeSpan.FromSeconds(30), time ?? TimeProvider.System,
+        MeshExchange.ConnectAsync(group ?? Group(rank), _listeners[rank], parameters, [], timeout ?? TimeSpan.FromSeconds(30), time ?? TimeProvider.System,
             NullLogger.Instance, TestContext.Current.CancellationToken);
 
     public Task<MeshExchange[]> ConnectAllAsync(long parameters, TimeProvider? time = null, TimeSpan? timeout = null) =>

@@ -39,11 +39,15 @@ internal sealed class CorpusWriter : IDisposable
 
     public long Tokens { get; private set; }
 
+    /// <summary>Whether there was anything but white space so far.</summary>
+    public bool HasText { get; private set; }
+
     public void Write(EncodedBatch batch)
     {
         var tokens = batch.TokenBytes;
         foreach (var part in batch.Parts)
         {
+            HasText |= part.HasText;
             if (part.Tokens > 0)
             {
                 _current ??= IsHeldOut(part.ContentHash) ? Open(_validation, "validation") : Open(_train, "train");

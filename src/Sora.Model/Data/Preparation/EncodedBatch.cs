@@ -10,8 +10,9 @@ namespace Sora.Model.Data.Preparation;
 /// <param name="Tokens">How many tokens it has, without the one that ends documents.</param>
 /// <param name="TextBytes">Its size in UTF-8.</param>
 /// <param name="ContentHash">Hash of the part's text.</param>
+/// <param name="HasText">Whether there is more in it than white space.</param>
 /// <param name="EndsDocument">Whether the document ends here.</param>
-internal readonly record struct EncodedPart(int Tokens, long TextBytes, ulong ContentHash, bool EndsDocument);
+internal readonly record struct EncodedPart(int Tokens, long TextBytes, ulong ContentHash, bool HasText, bool EndsDocument);
 
 /// <summary>A batch as tokens in the shards' own format. Disposing it gives the buffer back.</summary>
 internal sealed class EncodedBatch : IDisposable
@@ -43,7 +44,7 @@ internal sealed class EncodedBatch : IDisposable
             var before = tokens.WrittenCount;
             tokenizer.Encode(part.Text.Span, tokens);
             var hash = XxHash64.HashToUInt64(MemoryMarshal.AsBytes(part.Text.Span));
-            parts.Add(new(tokens.WrittenCount - before, part.Utf8Bytes, hash, part.EndsDocument));
+            parts.Add(new(tokens.WrittenCount - before, part.Utf8Bytes, hash, !part.Text.Span.IsWhiteSpace(), part.EndsDocument));
         }
         var length = tokens.WrittenCount * tokenBytes;
         var rented = ArrayPool<byte>.Shared.Rent(Math.Max(1, length));

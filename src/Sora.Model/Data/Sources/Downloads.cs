@@ -9,26 +9,19 @@ using Sora.Protocol.Jobs;
 namespace Sora.Model.Data.Sources;
 
 /// <summary>URLs, streamed into the cache folder and kept there for as long as the server says they have not changed.</summary>
-internal sealed class Downloads : IDisposable
+internal sealed class Downloads(string cacheFolder, TimeProvider? time = null) : IDisposable
 {
     private const string ContentName = "content";
     private const string EntryName = "entry.json";
 
-    private readonly HttpClient _http = new();
-    private readonly string _cacheFolder;
-
-    public Downloads(string cacheFolder)
-    {
-        _cacheFolder = cacheFolder;
-        _http.DefaultRequestHeaders.UserAgent.ParseAdd("SoraCluster"); // some servers refuse clients without a name
-    }
+    private readonly PatientHttp _http = new(time ?? TimeProvider.System);
 
     public void Dispose() => _http.Dispose();
 
     public async Task<CorpusInput> GetAsync(Uri url, string textField, IProgress<PrepareProgress>? progress, CancellationToken cancellationToken)
     {
         var publicName = InputList.PublicName(url.ToString());
-        var folder = Path.Combine(_cacheFolder, "downloads", Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(url.ToString())))[..32]);
+        var folder = Path.Combine(cacheFolder, "downloads", Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(url.ToString())))[..32]);
         var content = Path.Combine(folder, ContentName);
         var kept = await ReadEntryAsync(folder, cancellationToken);
         try
@@ -36,7 +29,7 @@ internal sealed class Downloads : IDisposable
             using var request = new HttpRequestMessage(HttpMethod.Get, url);
             if (kept?.ETag is { } etag && EntityTagHeaderValue.TryParse(etag, out var tag)) request.Headers.IfNoneMatch.Add(tag);
             if (kept?.LastModified is { } modified) request.Headers.IfModifiedSince = modified;
-            using var response = await _http.SendAsync(request, HttpCompletionOption.ResponseHeadersRead, cancellationToken);
+            using var response = await _http.SendAsync(request, cancellationToken);
             if (response.StatusCode != HttpStatusCode.NotModified || kept is null)
             {
                 if (!response.IsSuccessStatusCode)
@@ -44,7 +37,7 @@ internal sealed class Downloads : IDisposable
                 kept = await DownloadAsync(response, url, publicName, folder, progress, cancellationToken);
             }
         }
-        catch (Exception e) when (e is HttpRequestException || (e is TaskCanceledException && !cancellationToken.IsCancellationRequested))
+        catch (HttpRequestException e)
         {
             if (kept is null) throw new SoraException($"{publicName} cannot be downloaded: {e.Message} Check the address and the network.", ExitCode.InvalidInput, e);
             progress?.Report(new(PreparePhase.Downloading, Message: $"{publicName} cannot be reached ({e.Message}); using the copy downloaded before."));
@@ -52,35 +45,27 @@ internal sealed class Downloads : IDisposable
         return new FileInput(content, textField, publicName, kept.TypedName, $"{kept.TypedName} {kept.Sha256}");
     }
 
-    private static async Task<Entry> DownloadAsync(
+    private async Task<Entry> DownloadAsync(
         HttpResponseMessage response, Uri url, string publicName, string folder, IProgress<PrepareProgress>? progress, CancellationToken cancellationToken)
     {
         var typedName = TypedName(url, response.Content.Headers.ContentType?.MediaType)
             ?? throw new SoraException($"{publicName}: neither its name nor its type ({response.Content.Headers.ContentType}) tells the format. Read are {FileInput.SupportedTypes}.", ExitCode.InvalidInput);
-        var expected = response.Content.Headers.ContentLength;
         var temporary = Path.Combine(folder, $"{ContentName}.{Guid.NewGuid():N}.tmp");
         try
         {
             Directory.CreateDirectory(folder);
-            using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
-            var bytes = 0L;
-            await using (var source = await response.Content.ReadAsStreamAsync(cancellationToken))
+            long bytes;
+            string sha256;
             await using (var target = new FileStream(temporary, FileMode.CreateNew, FileAccess.Write, FileShare.None, 1 << 16, FileOptions.Asynchronous))
             {
-                var buffer = new byte[1 << 16];
-                for (int read; (read = await ReadBodyAsync(source, buffer, cancellationToken)) > 0;)
-                {
-                    await target.WriteAsync(buffer.AsMemory(0, read), cancellationToken);
-                    hash.AppendData(buffer.AsSpan(0, read));
-                    bytes += read;
-                    progress?.Report(new(PreparePhase.Downloading, bytes, expected ?? 0));
-                }
+                (sha256, response) = await _http.CopyBodyAsync(
+                    response, target,
+                    (arrived, total) => progress?.Report(new(PreparePhase.Downloading, arrived, total)),
+                    problem => progress?.Report(new(PreparePhase.Downloading, Message: $"{publicName}: {problem} Trying again.")),
+                    cancellationToken);
+                bytes = target.Length;
             }
-            if (expected is { } length && length != bytes)
-                throw new SoraException($"{publicName} was cut short: {bytes:N0} of {length:N0} bytes arrived. Try again.", ExitCode.InvalidInput);
-
-            var entry = new Entry(publicName, typedName, bytes, Convert.ToHexStringLower(hash.GetHashAndReset()),
-                response.Headers.ETag?.ToString(), response.Content.Headers.LastModified);
+            var entry = new Entry(publicName, typedName, bytes, sha256, response.Headers.ETag?.ToString(), response.Content.Headers.LastModified);
             // The entry is the last to be written: without one, or with one of another size, the content does not count.
             File.Delete(Path.Combine(folder, EntryName));
             File.Move(temporary, Path.Combine(folder, ContentName), overwrite: true);
@@ -95,19 +80,6 @@ internal sealed class Downloads : IDisposable
         finally
         {
             if (Directory.Exists(folder)) File.Delete(temporary);
-        }
-    }
-
-    /// <summary>Keeps what the network does apart from what the disk does.</summary>
-    private static async ValueTask<int> ReadBodyAsync(Stream source, byte[] buffer, CancellationToken cancellationToken)
-    {
-        try
-        {
-            return await source.ReadAsync(buffer, cancellationToken);
-        }
-        catch (IOException e)
-        {
-            throw new HttpRequestException($"The connection broke: {e.Message}", e);
         }
     }
 

@@ -42,6 +42,7 @@ internal sealed class FileInput : CorpusInput
     public override async IAsyncEnumerable<TextBatch> ReadAsync([System.Runtime.CompilerServices.EnumeratorCancellation] CancellationToken cancellationToken)
     {
         await using var file = Open();
+        CheckCompression(file);
         await using var content = Decompress(file);
         var batches = _format switch
         {
@@ -79,6 +80,22 @@ internal sealed class FileInput : CorpusInput
         {
             throw new SoraException($"{Name} cannot be read: {e.Message}", ExitCode.InvalidInput, e);
         }
+    }
+
+    /// <summary>Refuses a file that only has the name of a packed one; what the library says of it helps nobody.</summary>
+    private void CheckCompression(FileStream file)
+    {
+        if (_compression.Length == 0 || Bytes == 0) return;
+        Span<byte> start = stackalloc byte[4];
+        var length = file.ReadAtLeast(start, start.Length, throwOnEndOfStream: false);
+        file.Position = 0;
+        var fits = _compression == ".gz"
+            ? start[..length] is [0x1F, 0x8B, ..]
+            : start[..length] is [0x28, 0xB5, 0x2F, 0xFD] or [>= 0x50 and <= 0x5F, 0x2A, 0x4D, 0x18]; // a frame, or one to skip
+        if (!fits)
+            throw new SoraException(
+                $"{Name} is not compressed, or otherwise than its name says: it does not begin as a {_compression} file does. " +
+                $"Compress it with {(_compression == ".gz" ? "gzip" : "zstd")}, or rename it without {_compression}.", ExitCode.InvalidInput);
     }
 
     private Stream Decompress(FileStream file) => _compression switch

@@ -61,7 +61,7 @@ internal static class InputList
         }
 
         var hint = source.Contains('?') || source.Contains('[') ? " (in globs only * and ** are known)" : "";
-        throw new SoraException($"{source} does not exist{hint}. Check the path; it is relative to {Directory.GetCurrentDirectory()}.", ExitCode.InvalidInput);
+        throw new SoraException($"{source} does not exist{hint}. Check the path{(Path.IsPathRooted(source) ? "" : $"; it is relative to {Directory.GetCurrentDirectory()}")}.", ExitCode.InvalidInput);
     }
 
     private static IEnumerable<string> Match(string root, string pattern, string source)

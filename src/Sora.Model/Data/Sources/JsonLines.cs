@@ -52,6 +52,7 @@ internal sealed class JsonLinesBatch(byte[] rented, int length, string name, str
 {
     public override IEnumerable<TextPart> Decode()
     {
+        if (offset == 0) Utf8Text.RefuseUtf16(rented.AsSpan(0, length), name);
         var start = 0;
         for (var line = firstLine; start < length; line++)
         {

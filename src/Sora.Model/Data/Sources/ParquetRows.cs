@@ -64,9 +64,20 @@ internal static class ParquetRows
         if (content.CanSeek) return content;
         var path = Path.Combine(Path.GetTempPath(), $"sora-{Guid.NewGuid():N}.parquet");
         var unpacked = new FileStream(path, FileMode.CreateNew, FileAccess.ReadWrite, FileShare.None, 1 << 16, FileOptions.DeleteOnClose | FileOptions.Asynchronous);
-        await content.CopyToAsync(unpacked, cancellationToken);
-        unpacked.Position = 0;
-        return unpacked;
+        if (!OperatingSystem.IsWindows()) File.Delete(path); // the open file lives on, and goes even when this process is killed
+        try
+        {
+            await content.CopyToAsync(unpacked, cancellationToken);
+            await unpacked.FlushAsync(cancellationToken);
+            unpacked.Position = 0;
+            return unpacked;
+        }
+        catch (Exception e)
+        {
+            await unpacked.DisposeAsync();
+            if (DiskErrors.IsFull(e)) throw DiskErrors.Explained(path, e); // else it is the input that cannot be read
+            throw;
+        }
     }
 }
 

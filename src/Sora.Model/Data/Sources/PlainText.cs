@@ -59,6 +59,7 @@ internal sealed class Utf8Batch(byte[] rented, int start, int length, string nam
 {
     public override IEnumerable<TextPart> Decode()
     {
+        if (offset == 0) Utf8Text.RefuseUtf16(rented.AsSpan(start, length), name);
         var chars = ArrayPool<char>.Shared.Rent(Math.Max(1, length)); // UTF-16 has at most as many units as UTF-8 has bytes
         var written = Utf8Text.Decode(rented.AsSpan(start, length), chars, name, offset);
         ArrayPool<byte>.Shared.Return(rented);
@@ -78,5 +79,26 @@ internal static class Utf8Text
                 $"{name} is not UTF-8: the byte at offset {offset + read:N0} (0x{utf8[read]:X2}) is invalid. Convert the file, for example with 'iconv -f LATIN1 -t UTF-8'.",
                 ExitCode.InvalidInput);
         return written;
+    }
+
+    /// <summary>Refuses UTF-16, by its byte order mark or by the zeros its Latin letters have: those are valid UTF-8, so that it would pass for text.</summary>
+    /// <param name="start">The beginning of a file.</param>
+    /// <param name="name">Names the file.</param>
+    public static void RefuseUtf16(ReadOnlySpan<byte> start, string name)
+    {
+        if (Utf16Name(start) is { } encoding)
+            throw new SoraException($"{name} is UTF-16, not UTF-8. Convert the file with 'iconv -f {encoding} -t UTF-8'.", ExitCode.InvalidInput);
+    }
+
+    private static string? Utf16Name(ReadOnlySpan<byte> start)
+    {
+        if (start is [0xFF, 0xFE, ..] or [0xFE, 0xFF, ..]) return "UTF-16"; // which reads the mark
+        var sample = start[..(Math.Min(start.Length, 4096) & ~1)];
+        Span<int> zeros = [0, 0]; // at even and at odd offsets
+        for (var i = 0; i < sample.Length; i++)
+            if (sample[i] == 0) zeros[i & 1]++;
+        // Text has no zeros; binary data has them at both.
+        var (few, many) = zeros[0] < zeros[1] ? (zeros[0], zeros[1]) : (zeros[1], zeros[0]);
+        return many * 4 <= sample.Length / 2 || few * 10 > many ? null : zeros[1] > zeros[0] ? "UTF-16LE" : "UTF-16BE";
     }
 }
