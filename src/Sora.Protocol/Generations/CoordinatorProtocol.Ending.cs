@@ -9,14 +9,25 @@ public static partial class CoordinatorProtocol
 {
     private static void HearFinished(Turn turn, WorkerState worker, Finished finished)
     {
-        if (!worker.InGeneration || !Concerns(turn.State, finished.Run, finished.Generation))
+        if (finished.Run != turn.Spec.Run)
+            return;
+        var inForce = worker.InGeneration && Concerns(turn.State, finished.Run, finished.Generation);
+        // It was on its way to the end when the order to halt at once came, and has not answered that.
+        if ((inForce && turn.State is { Phase: RunPhase.Halting, HaltAtOnce: true }) || worker.Stage == WorkerStage.Stray)
+            turn.Tell(worker.Id, HaltMessage(turn, (long)finished.Generation, gracefully: false, "the work goes on without this generation"));
+        if (!inForce)
             return;
         turn.Update(worker with { Stage = WorkerStage.Finished, HeldStep = (long)finished.Step, WeightsSha256 = finished.WeightsSha256 });
         turn.State = turn.State with { LastStep = Math.Max(turn.State.LastStep, (long)finished.Step) };
     }
 
-    private static void Conclude(Turn turn, IReadOnlyList<WorkerState> members)
+    /// <summary>The last step is committed and saved. Who has not finished yet holds nothing that would be missed.</summary>
+    private static bool WorkIsDone(Turn turn) =>
+        turn.State.Checkpoint?.Step == turn.Spec.MaxSteps && turn.Workers.Any(worker => worker.WeightsSha256.Length > 0);
+
+    private static void Conclude(Turn turn)
     {
+        var members = turn.Workers.Where(worker => worker.WeightsSha256.Length > 0).ToList();
         // Its writer may have died after all others had finished: somebody else writes it then.
         if (turn.State.Checkpoint?.Step != turn.State.LastStep)
         {
@@ -34,12 +45,15 @@ public static partial class CoordinatorProtocol
         End(turn, new RunFinished(state.LastStep, state.LastLoss, state.EvalLoss, members[0].WeightsSha256, turn.Spec.OutputDir), "the run is finished", ExitCode.Ok);
     }
 
+    /// <summary>What the run can go back to when nobody holds any state.</summary>
+    private static long SavedStep(Turn turn) => turn.State.Checkpoint?.Step ?? turn.Spec.FirstStep;
+
     /// <summary>Before a run stops, or its last workers leave, one that holds the newest state writes it down.</summary>
     private static void BeginSaving(Turn turn) => turn.State = turn.State with { Phase = RunPhase.Saving, Saver = "" };
 
     private static void ReconsiderSaving(Turn turn)
     {
-        if (turn.State.Saver.Length > 0)
+        if (turn.State.Saver.Length > 0 || WorthWaiting(turn))
             return;
         var highest = HighestHeld(turn);
         if (highest < 0 || turn.State.Checkpoint?.Step >= highest)

@@ -46,6 +46,7 @@ public static partial class CoordinatorProtocol
             Reference = decided.Reference,
             NumericsDiffer = decided.NumericsDiffer,
         },
+        RunTakenUp => state,
         CheckpointTaken taken => state with { Checkpoint = new CheckpointMark(taken.Step, taken.Path), LastStep = Math.Max(state.LastStep, taken.Step) },
         RunEnded ended => state with { Phase = RunPhase.Ended, Outcome = ended.Outcome },
         _ => throw new ArgumentOutOfRangeException(nameof(decision), decision, "unknown decision"),

@@ -63,6 +63,8 @@ internal sealed class SimulatedWorker : SimulatedProcess
             Send(report);
     }
 
+    public bool Remembers(long step) => _reports.Exists(report => (long)(report.Step?.Step ?? 0) == step);
+
     public async Task SaveAsync(long step)
     {
         var (weights, started) = (Trainer.Weights, World.Now);
@@ -70,8 +72,10 @@ internal sealed class SimulatedWorker : SimulatedProcess
         var error = World.Storage.Write(step, weights);
         var report = new CheckpointReport { Run = State.Run, Generation = (ulong)State.Generation, Step = (ulong)step, Path = Storage.PathOf(step), WeightsSha256 = $"{weights:x16}", Error = error };
         World.Hazards.Strike("checkpoint", this);
-        _lastCheckpoint = new FromWorker { Checkpoint = report };
-        Send(_lastCheckpoint);
+        var message = new FromWorker { Checkpoint = report };
+        if (error.Length == 0 && step > (long)(_lastCheckpoint?.Checkpoint.Step ?? 0))
+            _lastCheckpoint = message;
+        Send(message);
     }
 
     private void Happen(WorkerEvent happened)
