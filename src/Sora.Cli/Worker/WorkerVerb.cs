@@ -17,7 +17,7 @@ internal static class WorkerVerb
 
     private static Verb Start()
     {
-        var coordinator = new Option<string>("--coordinator") { Description = "Where the coordinator listens.", HelpName = "URL", Required = true };
+        var coordinator = new Option<string>("--coordinator") { Description = "Where the coordinator listens; several, separated by commas, are tried in turn.", HelpName = "URL[,URL]", Required = true };
         var tokenFile = new Option<string>("--token-file") { Description = $"File that holds the coordinator's token; without it the variable {WorkerProcesses.TokenVariable} is read.", HelpName = "FILE" };
         var name = new Option<string>("--name") { Description = "Name among the coordinator's workers; default made from host and process.", HelpName = "NAME", DefaultValueFactory = _ => "" };
         var bind = new Option<string>("--bind") { Description = "Address that peers on other hosts dial; default the one from which the coordinator is reached.", HelpName = "ADDRESS", DefaultValueFactory = _ => "" };
@@ -39,7 +39,7 @@ internal static class WorkerVerb
             return await WorkerProcess.RunAsync(
                 new WorkerOptions
                 {
-                    Coordinator = Address(result.GetRequiredValue(coordinator)),
+                    Coordinators = Addresses(result.GetRequiredValue(coordinator)),
                     Token = Token(result.GetValue(tokenFile)),
                     Name = result.GetRequiredValue(name),
                     BindAddress = result.GetRequiredValue(bind),
@@ -59,6 +59,12 @@ internal static class WorkerVerb
     {
         context.Cancel = stop is not { IsCancellationRequested: true };
         stop?.Cancel();
+    }
+
+    private static IReadOnlyList<Uri> Addresses(string list)
+    {
+        var addresses = list.Split(',', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries);
+        return addresses.Length > 0 ? [.. addresses.Select(Address)] : [Address(list)];
     }
 
     private static Uri Address(string text) =>
