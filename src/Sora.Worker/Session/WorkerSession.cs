@@ -31,6 +31,7 @@ internal sealed partial class WorkerSession : ILinkOwner
     private readonly CancellationTokenSource _ended = new();
     private readonly List<Task> _underWay = [];
     private readonly ReportMemory _reports;
+    private readonly Pace _pace = new();
     private volatile WorkerProtocolState _state;
     private WorkerEffect.Exit? _exit;
     private ICoordinatorStream? _stream;
@@ -219,7 +220,7 @@ internal sealed partial class WorkerSession : ILinkOwner
         try
         {
             while (await timer.WaitForNextTickAsync(_abandoned.Token))
-                Post(() => Send(new FromWorker { Heartbeat = new Heartbeat { Step = (ulong)Math.Max(0, _state.Step) } }));
+                Post(() => Send(new FromWorker { Heartbeat = _pace.Beat(_state) }));
         }
         catch (OperationCanceledException) when (_abandoned.IsCancellationRequested)
         {
@@ -261,7 +262,13 @@ internal sealed partial class WorkerSession : ILinkOwner
     /// <summary>Brings what the work of a generation tells into the loop.</summary>
     private sealed class Reports(WorkerSession session, string run, long generation) : IWorkReports
     {
-        public void Committed(long step) => session.Post(new WorkerEvent.StepCommitted(generation, step));
+        public void Committed(StepResult step) => session.Post(() =>
+        {
+            session._pace.Add(generation, step);
+            session.Handle(new WorkerEvent.StepCommitted(generation, step.Step));
+        });
+
+        public void StateHash(long step, string hash) => session.Post(() => session.Send(Messages.StateHash(run, generation, step, hash)));
 
         public void Step(StepResult step) => session.Post(() => session.Report(Messages.Step(run, generation, step)));
 

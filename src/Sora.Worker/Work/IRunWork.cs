@@ -27,7 +27,10 @@ internal sealed record WorkEnd(long Step, bool Halted, string WeightsSha256);
 internal interface IWorkReports
 {
     /// <summary>A step was committed.</summary>
-    void Committed(long step);
+    void Committed(StepResult step);
+
+    /// <summary>What this replica's state is after a step, to be compared with the others'.</summary>
+    void StateHash(long step, string hash);
 
     /// <summary>People are to know of a step.</summary>
     void Step(StepResult step);

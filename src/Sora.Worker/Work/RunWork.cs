@@ -183,8 +183,10 @@ internal sealed class RunWork(WorkerOptions options, AssignedCorpus corpus) : IR
 
         public void OnStep(StepResult result)
         {
-            reports.Committed(result.Step);
-            if (result.Step % work._job!.LoggingSteps == 0 || result.Step == work._job.MaxSteps)
+            reports.Committed(result);
+            if (work._job!.VerifySteps > 0 && (result.Step % work._job.VerifySteps == 0 || result.Step == work._job.MaxSteps))
+                reports.StateHash(result.Step, work.Trainer.StateHash());
+            if (result.Step % work._job.LoggingSteps == 0 || result.Step == work._job.MaxSteps)
                 reports.Step(result);
         }
 

@@ -51,8 +51,9 @@ internal sealed class FakeWork : IRunWork
         {
             var totals = Step(exchange, HeldStep, haltRequested());
             HeldStep++;
-            reports.Committed(HeldStep);
-            reports.Step(new StepResult(HeldStep, 2.5, 1, 0.1, 10, totals.StopRequested, 0.1, 0.1, 0));
+            var step = new StepResult(HeldStep, 2.5, 1, 0.1, 10, totals.StopRequested, 0.1, 0.1, 0);
+            reports.Committed(step);
+            reports.Step(step);
             AfterStep(HeldStep);
             if (totals.StopRequested && HeldStep < LastStep)
                 return new WorkEnd(HeldStep, Halted: true, "");

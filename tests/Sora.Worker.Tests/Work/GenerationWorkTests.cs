@@ -129,7 +129,11 @@ public class GenerationWorkTests(SmallCorpus small) : IClassFixture<SmallCorpus>
         public async Task<WorkerEvent.WorkHalted> Broken(WorkerGeneration generation) =>
             Assert.IsType<WorkerEvent.WorkHalted>(await JoinAndTrain(Work(generation)));
 
-        public void Committed(long step) => _afterStep(step);
+        public void Committed(StepResult step) => _afterStep(step.Step);
+
+        public void StateHash(long step, string hash)
+        {
+        }
 
         public void Step(StepResult step) => Steps.Add(step);
 

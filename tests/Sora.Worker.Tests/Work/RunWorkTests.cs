@@ -66,6 +66,24 @@ public class RunWorkTests(SmallCorpus small) : IClassFixture<SmallCorpus>
     }
 
     [Fact]
+    public unsafe void Replicas_tell_the_same_hash_until_one_bit_flips()
+    {
+        var job = small.Job with { VerifySteps = 2 };
+        var sound = new Worker(small, "sound", job);
+        sound.Train(0);
+        sound.Dispose();
+        Assert.Equal([2, 4], sound.Hashes.Keys);
+
+        using var faulty = new Worker(small, "faulty", job);
+        faulty.Train(0, haltAfter: 2);
+        Assert.Equal(sound.Hashes[2], faulty.Hashes[2]);
+        var optimizer = faulty.Work.StateRegions()[^1];
+        *(byte*)(optimizer.Address + (nint)(optimizer.Bytes - 1)) ^= 1;
+        faulty.Train(2);
+        Assert.NotEqual(sound.Hashes[4], faulty.Hashes[4]);
+    }
+
+    [Fact]
     public void A_disk_that_takes_no_checkpoint_is_reported_and_tried_again_and_the_last_one_must_succeed()
     {
         File.WriteAllText(Path.Combine(small.Folder, "full"), "not a folder");
@@ -110,6 +128,8 @@ public class RunWorkTests(SmallCorpus small) : IClassFixture<SmallCorpus>
 
         public SortedDictionary<long, string> Problems { get; } = [];
 
+        public SortedDictionary<long, string> Hashes { get; } = [];
+
         public Worker Begin(string checkpoint, long step)
         {
             Work.Restore(checkpoint, step);
@@ -127,7 +147,9 @@ public class RunWorkTests(SmallCorpus small) : IClassFixture<SmallCorpus>
             return Work.Train(generation, exchange, writes, () => Work.HeldStep == _haltAfter - 1, this);
         }
 
-        public void Committed(long step) => Assert.Equal(step, Work.HeldStep);
+        public void Committed(StepResult step) => Assert.Equal(step.Step, Work.HeldStep);
+
+        public void StateHash(long step, string hash) => Hashes.Add(step, hash);
 
         public void Step(StepResult step) => Steps.Add(step);
 
