@@ -149,7 +149,7 @@ public class RunWorkTests(SmallCorpus small) : IClassFixture<SmallCorpus>
 
         public void Committed(StepResult step) => Assert.Equal(step.Step, Work.HeldStep);
 
-        public void StateHash(long step, string hash) => Hashes.Add(step, hash);
+        public void StateHash(long step, string hash) => Hashes[step] = hash;
 
         public void Step(StepResult step) => Steps.Add(step);
 
