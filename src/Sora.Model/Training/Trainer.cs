@@ -1,4 +1,3 @@
-using System.IO.Hashing;
 using System.Runtime.InteropServices;
 using Sora.Model.Data;
 using Sora.Model.Native;
@@ -19,7 +18,6 @@ namespace Sora.Model.Training;
 /// </summary>
 public sealed class Trainer : IDisposable
 {
-    private const int HashedAtOnce = 1 << 26;
     private readonly Device _device;
     private readonly TimeProvider _time;
     private readonly FlatLayout _layout;
@@ -114,18 +112,6 @@ public sealed class Trainer : IDisposable
         foreach (var (host, own) in _shared.Parts.Zip(State))
             host.copy_(own);
         return _shared.Regions;
-    }
-
-    /// <summary>XxHash128 (hex) of the whole state: two replicas at the same step must agree. Fast, and no proof against intent.</summary>
-    public unsafe string StateHash()
-    {
-        var hash = new XxHash128();
-        foreach (var region in StateRegions())
-        {
-            for (long done = 0; done < region.Bytes; done += HashedAtOnce)
-                hash.Append(new ReadOnlySpan<byte>((byte*)region.Address + done, (int)Math.Min(HashedAtOnce, region.Bytes - done)));
-        }
-        return Convert.ToHexStringLower(hash.GetCurrentHash());
     }
 
     /// <summary>Memory in which another trainer's <see cref="StateRegions"/> can be gathered.</summary>

@@ -55,11 +55,6 @@ internal static class Messages
         Checkpoint = new CheckpointReport { Run = run, Generation = (ulong)generation, Step = (ulong)step, Error = error },
     };
 
-    public static FromWorker StateHash(string run, long generation, long step, string hash) => new()
-    {
-        StateHash = new StateHash { Run = run, Generation = (ulong)generation, Step = (ulong)step, Hash = hash },
-    };
-
     /// <summary>The same report, told in another generation. A copy: the first may still be on its way.</summary>
     public static FromWorker Again(FromWorker report, long generation)
     {

@@ -51,9 +51,8 @@ internal sealed class FakeWork : IRunWork
         {
             var totals = Step(exchange, HeldStep, haltRequested());
             HeldStep++;
-            var step = new StepResult(HeldStep, 2.5, 1, 0.1, 10, totals.StopRequested, 0.1, 0.1, 0);
-            reports.Committed(step);
-            reports.Step(step);
+            reports.Committed(HeldStep, 0.5, 0.25);
+            reports.Step(new StepResult(HeldStep, 2.5, 1, 0.1, 10, totals.StopRequested, 0.1, 0.1, 0));
             AfterStep(HeldStep);
             if (totals.StopRequested && HeldStep < LastStep)
                 return new WorkEnd(HeldStep, Halted: true, "");
