@@ -101,7 +101,7 @@ public class RunWorkTests(SmallCorpus small) : IClassFixture<SmallCorpus>
         worker.Work.Save(3, worker);
         Assert.DoesNotContain("tries again", worker.Problems[3]);
 
-        var error = Assert.Throws<SoraException>(() => worker.Train(3, saved: 3));
+        var error = Assert.Throws<CheckpointWriteException>(() => worker.Train(3, saved: 3));
         Assert.Contains("Cannot write the checkpoint of step 4", error.Message);
 
         File.Delete(Path.Combine(small.Folder, "full"));
