@@ -67,7 +67,7 @@ public sealed class CoordinatorHost : IAsyncDisposable
 
         var akka = BuildAkka(options, corpora, journal);
         var actors = Task.Run(() => StartAkkaAsync(akka, prepared, cancellationToken), cancellationToken);
-        var web = BuildWeb(options, endpoint, token, corpora, actors);
+        var web = BuildWeb(options, endpoint, token, corpora, journal, actors);
         try
         {
             await web.StartAsync(cancellationToken);
@@ -88,10 +88,10 @@ public sealed class CoordinatorHost : IAsyncDisposable
     /// <exception cref="SoraException">The submission cannot be carried out as it is.</exception>
     public async Task<RunHandle> SubmitAsync(RunSubmission submission)
     {
-        if (submission.Workers < 1 || submission.Workers > submission.Job.Lanes)
-            throw new SoraException($"{submission.Workers} workers cannot share {submission.Job.Lanes} lanes: a worker owns at least one. Set 'lanes' to at least {submission.Workers} or ask for fewer workers.", ExitCode.Usage);
+        submission.Check();
         var (system, _) = await _actors;
-        _corpora.Provide(submission.Run, submission.CorpusHash, submission.Pieces);
+        if (submission.Pieces is { } pieces)
+            _corpora.Provide(submission.Run, submission.CorpusHash, pieces);
         var (events, watch) = RunWatching.Submit(system, submission.ToSpec());
         return new RunHandle(submission.Run, ToEndAsync(submission, events), reason => watch.Tell(new StopWatchedRun(reason)));
     }
@@ -176,7 +176,7 @@ public sealed class CoordinatorHost : IAsyncDisposable
         return builder.Build();
     }
 
-    private static WebApplication BuildWeb(CoordinatorOptions options, IPEndPoint endpoint, CoordinatorToken token, CorpusDirectory corpora, Task<(ActorSystem System, IActorRef Pool)> actors)
+    private static WebApplication BuildWeb(CoordinatorOptions options, IPEndPoint endpoint, CoordinatorToken token, CorpusDirectory corpora, Journal journal, Task<(ActorSystem System, IActorRef Pool)> actors)
     {
         var builder = WebApplication.CreateEmptyBuilder(new WebApplicationOptions());
         UseOnly(builder.Services, options.LoggerFactory);
@@ -188,11 +188,14 @@ public sealed class CoordinatorHost : IAsyncDisposable
         builder.Services.AddSingleton(token);
         builder.Services.AddSingleton(corpora);
         builder.Services.AddSingleton(new CoordinatorActors(actors));
+        builder.Services.AddSingleton(journal);
         builder.Services.AddSingleton<WorkerGatewayService>();
+        builder.Services.AddSingleton<RunGatewayService>();
         builder.Services.AddGrpc(grpc => grpc.Interceptors.Add<BearerTokenInterceptor>());
         var web = builder.Build();
         web.UseRouting();
         web.MapGrpcService<WorkerGatewayService>();
+        web.MapGrpcService<RunGatewayService>();
         return web;
     }
 
