@@ -27,6 +27,9 @@ namespace Sora.Coordinator;
 /// </summary>
 public sealed class CoordinatorHost : IAsyncDisposable
 {
+    // Runs are handed over to the other coordinators within a second or so.
+    private static readonly TimeSpan HandOverLimit = TimeSpan.FromSeconds(30);
+
     private readonly WebApplication _web;
     private readonly IHost _akka;
     private readonly Task<(ActorSystem System, IActorRef Pool)> _actors;
@@ -115,7 +118,17 @@ public sealed class CoordinatorHost : IAsyncDisposable
         return await JobRegion.QueryAsync(system, new QueryRun(run), cancellationToken);
     }
 
-    /// <summary>Ends what is going on and closes the journal.</summary>
+    /// <summary>
+    /// Completes when this coordinator ends without having been asked to: the others of its cluster went on without it, after a
+    /// pause or a cut of the network. Its process must end too, and may be started again.
+    /// </summary>
+    public async Task WaitForEndAsync(CancellationToken cancellationToken)
+    {
+        var (system, _) = await _actors.WaitAsync(cancellationToken);
+        await system.WhenTerminated.WaitAsync(cancellationToken);
+    }
+
+    /// <summary>Ends what is going on, or leaves it to the others of its cluster, and closes the journal.</summary>
     public async ValueTask DisposeAsync()
     {
         await StopAsync(_web, _akka, _actors, _journal);
@@ -168,6 +181,8 @@ public sealed class CoordinatorHost : IAsyncDisposable
     {
         var builder = Host.CreateEmptyApplicationBuilder(null);
         UseOnly(builder.Services, options.LoggerFactory);
+        if (options.ClusterListen.Length > 0)
+            builder.Services.Configure<HostOptions>(host => host.ShutdownTimeout = HandOverLimit);
         builder.Services.AddAkka(AkkaConfiguration.SystemName, akka =>
         {
             akka.ConfigureCoordinator(options, journal);

@@ -82,7 +82,7 @@ public sealed class RunClient(IReadOnlyList<CallInvoker> coordinators, string to
         {
             return await lines.MoveNext(cancellationToken) ? lines.Current : null;
         }
-        catch (RpcException exception) when (exception.StatusCode == StatusCode.Unavailable && Time.GetElapsedTime(heard) < Patience)
+        catch (RpcException exception) when (IsLost(exception) && !cancellationToken.IsCancellationRequested && Time.GetElapsedTime(heard) < Patience)
         {
             return null;
         }
@@ -102,7 +102,7 @@ public sealed class RunClient(IReadOnlyList<CallInvoker> coordinators, string to
             {
                 return await call(Gateway());
             }
-            catch (RpcException exception) when (exception.StatusCode == StatusCode.Unavailable && Time.GetElapsedTime(began) < Patience)
+            catch (RpcException exception) when (IsLost(exception) && !cancellationToken.IsCancellationRequested && Time.GetElapsedTime(began) < Patience)
             {
                 await TurnToNextAsync(cancellationToken);
             }
@@ -122,9 +122,13 @@ public sealed class RunClient(IReadOnlyList<CallInvoker> coordinators, string to
         return Task.Delay(RetryDelay, Time, cancellationToken);
     }
 
+    // A connection that breaks in the middle of an answer shows in several ways.
+    private static bool IsLost(RpcException exception) =>
+        exception.StatusCode is StatusCode.Unavailable or StatusCode.Cancelled || exception.Status.DebugException is IOException or HttpRequestException;
+
     private static SoraException Explain(RpcException exception) => exception.StatusCode switch
     {
-        StatusCode.Unavailable => new SoraException($"No coordinator answers: {exception.Status.Detail}. Is one running, and is its address right?", ExitCode.Unreachable, exception),
+        _ when IsLost(exception) => new SoraException($"No coordinator answers: {exception.Status.Detail}. Is one running, and is its address right?", ExitCode.Unreachable, exception),
         StatusCode.InvalidArgument or StatusCode.NotFound or StatusCode.FailedPrecondition or StatusCode.Unauthenticated => new SoraException(exception.Status.Detail, ExitCode.Usage, exception),
         _ => new SoraException($"The coordinator failed: {exception.StatusCode}, {exception.Status.Detail}", ExitCode.Failure, exception),
     };
