@@ -153,6 +153,27 @@ public sealed class CoordinatorStartTests
     }
 
     [Fact]
+    public void A_stream_that_breaks_before_training_began_may_be_dialled_again()
+    {
+        var scene = new CoordinatorScene().Arrive("w1").Prove(("w1", "a"));
+        scene.Lose("w1");
+        Assert.Null(scene.Outcome);
+        scene.Happen(new WorkerArrived(HelloOf("w1", StandingOf("w1", 0, -1, inGeneration: false))));
+
+        Assert.Equal(["w1", "w2"], scene.Join("w2").Form().Members);
+    }
+
+    [Fact]
+    public void A_worker_that_does_not_come_back_before_training_began_ends_the_run()
+    {
+        var scene = new CoordinatorScene().Arrive("w1");
+        scene.Lose("w1");
+        scene.TimeOut(RunTimer.Absence);
+
+        Assert.Contains("was lost before training began: it closed its connection, and it did not come back.", Assert.IsType<RunFailed>(scene.Outcome).Message);
+    }
+
+    [Fact]
     public void A_worker_that_never_delivers_a_canary_is_named()
     {
         var scene = new CoordinatorScene().Arrive("w1", "w2").Prove(("w1", "a"));
