@@ -112,7 +112,8 @@ internal sealed partial class WorkerSession : ReceiveActor, IWithTimers
         foreach (var doubter in _doubters)
             doubter.Tell(new ProvedAlive(_hello.Worker, _connection));
         _doubters.Clear();
-        if (message.BodyCase is FromWorker.BodyOneofCase.Heartbeat or FromWorker.BodyOneofCase.Hello or FromWorker.BodyOneofCase.None)
+        // A heartbeat that tells of steps is a measurement; any other is only a sign of life, and has done its work.
+        if (message.BodyCase is FromWorker.BodyOneofCase.Hello or FromWorker.BodyOneofCase.None || message.Heartbeat is { Steps: 0 })
             return;
         if (_run is null)
             _early.Enqueue(message);
