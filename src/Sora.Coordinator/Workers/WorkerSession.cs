@@ -47,7 +47,11 @@ internal sealed partial class WorkerSession : ReceiveActor, IWithTimers
 
     private IActorRef Jobs => JobRegion.Of(Context.System);
 
-    protected override void PreStart() => AwaitTick();
+    protected override void PreStart()
+    {
+        Context.System.EventStream.Subscribe(Self, typeof(Closing));
+        AwaitTick();
+    }
 
     protected override void PostStop() => _outbound.TryComplete();
 
@@ -56,6 +60,7 @@ internal sealed partial class WorkerSession : ReceiveActor, IWithTimers
         Receive<FromWorker>(message => message.BodyCase == FromWorker.BodyOneofCase.Hello, message => Greet(message.Hello));
         Receive<FromWorker>(message => Refuse($"The first message must be Hello, not {message.BodyCase}.", ExitCode.Usage));
         Receive<StreamClosed>(_ => Context.Stop(Self));
+        Receive<Closing>(_ => Context.Stop(Self));
         Receive<Tick>(_ => Count(() => Refuse($"No Hello came within {_silenceLimit.TotalSeconds:0.#} s.", ExitCode.Failure)));
     }
 
@@ -66,6 +71,7 @@ internal sealed partial class WorkerSession : ReceiveActor, IWithTimers
         Receive<DeliverToWorker>(deliver => Deliver(deliver.Message));
         Receive<TurnAway>(away => Refuse(away.Reason, away.ExitCode));
         Receive<CloseStream>(_ => Context.Stop(Self));
+        Receive<Closing>(_ => Context.Stop(Self));
         Receive<ProveAlive>(_ => _doubters.Add(Sender));
         Receive<StreamClosed>(closed => Lose(closed.Reason));
         Receive<Pulse>(_ => Jobs.Tell(new StillLinked(_run!, _hello.Worker, _connection)));
