@@ -1,5 +1,7 @@
 using System.Net;
 using System.Net.Sockets;
+using System.Runtime.CompilerServices;
+using System.Threading.Channels;
 using Akka.Actor;
 using Akka.Hosting;
 using Grpc.AspNetCore.Server;
@@ -12,9 +14,11 @@ using Microsoft.Extensions.DependencyInjection.Extensions;
 using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Logging;
 using Sora.Coordinator.Configuration;
+using Sora.Coordinator.Corpora;
 using Sora.Coordinator.Runs;
 using Sora.Coordinator.Workers;
 using Sora.Protocol.Jobs;
+using Sora.Protocol.Runs;
 
 namespace Sora.Coordinator;
 
@@ -28,16 +32,16 @@ public sealed class CoordinatorHost : IAsyncDisposable
     private readonly WebApplication _web;
     private readonly IHost _akka;
     private readonly Task<(ActorSystem System, IActorRef Pool)> _actors;
-    private readonly RunDirectory _directory;
-    private readonly CoordinatorOptions _options;
+    private readonly CorpusDirectory _corpora;
+    private readonly Journal _journal;
 
-    private CoordinatorHost(WebApplication web, IHost akka, Task<(ActorSystem System, IActorRef Pool)> actors, RunDirectory directory, CoordinatorOptions options, string token)
+    private CoordinatorHost(WebApplication web, IHost akka, Task<(ActorSystem System, IActorRef Pool)> actors, CorpusDirectory corpora, Journal journal, string token)
     {
         _web = web;
         _akka = akka;
         _actors = actors;
-        _directory = directory;
-        _options = options;
+        _corpora = corpora;
+        _journal = journal;
         Token = token;
         Address = Dialable(new Uri(web.Urls.Single()));
     }
@@ -58,27 +62,28 @@ public sealed class CoordinatorHost : IAsyncDisposable
     public static async Task<CoordinatorHost> StartAsync(CoordinatorOptions options, CancellationToken cancellationToken)
     {
         var endpoint = ParseListenUrl(options.ListenUrl);
-        var journal = Task.Run(() => JournalFile.Prepare(options), cancellationToken);
+        var journal = Journal.Of(options);
+        var prepared = Task.Run(journal.Prepare, cancellationToken);
         var token = options.Token.Length > 0 ? new CoordinatorToken(options.Token) : CoordinatorToken.CreateRandom();
-        var directory = new RunDirectory();
+        var corpora = new CorpusDirectory(options.OpenCorpus);
 
-        var akka = BuildAkka(options, directory);
-        var actors = Task.Run(() => StartAkkaAsync(akka, journal, cancellationToken), cancellationToken);
-        var web = BuildWeb(options, endpoint, token, directory, actors);
+        var akka = BuildAkka(options, corpora, journal);
+        var actors = Task.Run(() => StartAkkaAsync(akka, prepared, cancellationToken), cancellationToken);
+        var web = BuildWeb(options, endpoint, token, corpora, actors);
         try
         {
             await web.StartAsync(cancellationToken);
-            await journal;
+            await prepared;
         }
         catch (Exception exception)
         {
-            await StopAsync(web, akka, actors, options);
+            await StopAsync(web, akka, actors, journal);
             if (exception is not (IOException or SocketException))
                 throw;
             var reason = exception.InnerException is AddressInUseException ? "another program uses that port" : exception.Message;
             throw new SoraException($"The coordinator cannot listen on {options.ListenUrl}: {reason}. Stop that program, or choose another address or port (0 takes a free one).", ExitCode.Usage, exception);
         }
-        return new CoordinatorHost(web, akka, actors, directory, options, token.Text);
+        return new CoordinatorHost(web, akka, actors, corpora, journal, token.Text);
     }
 
     /// <summary>Starts a run. A run the journal knows as finished is not computed again: its result is the only event.</summary>
@@ -88,10 +93,21 @@ public sealed class CoordinatorHost : IAsyncDisposable
         if (submission.Workers < 1 || submission.Workers > submission.Job.Lanes)
             throw new SoraException($"{submission.Workers} workers cannot share {submission.Job.Lanes} lanes: a worker owns at least one. Set 'lanes' to at least {submission.Workers} or ask for fewer workers.", ExitCode.Usage);
         var (system, _) = await _actors;
-        var events = _directory.Open(submission);
-        var jobs = JobRegion.Of(system);
-        jobs.Tell(new SubmitRun(submission.ToSpec()));
-        return new RunHandle(submission.Run, events.ReadAllAsync(), reason => jobs.Tell(new StopRun(submission.Run, reason)));
+        _corpora.Provide(submission.Run, submission.CorpusHash, submission.Pieces);
+        var (events, watch) = RunWatching.Submit(system, submission.ToSpec());
+        return new RunHandle(submission.Run, ToEndAsync(submission, events), reason => watch.Tell(new StopWatchedRun(reason)));
+    }
+
+    /// <summary>
+    /// Watches a run that was submitted anywhere: first what happened so far and still matters, then what happens. The events end
+    /// without a <see cref="RunFinished"/>, <see cref="RunStopped"/> or <see cref="RunFailed"/> when this coordinator does.
+    /// </summary>
+    /// <param name="run">Id of the run.</param>
+    /// <param name="from">The last step already known; -1: none.</param>
+    public async Task<IAsyncEnumerable<RunEvent>> WatchAsync(string run, long from = -1)
+    {
+        var (system, _) = await _actors;
+        return RunWatching.Watch(system, run, from);
     }
 
     /// <summary>What the journal knows of a run.</summary>
@@ -104,42 +120,65 @@ public sealed class CoordinatorHost : IAsyncDisposable
     /// <summary>Ends what is going on and closes the journal.</summary>
     public async ValueTask DisposeAsync()
     {
-        _directory.Abandon("The coordinator was shut down while the run was going on.");
-        await StopAsync(_web, _akka, _actors, _options);
+        await StopAsync(_web, _akka, _actors, _journal);
     }
 
-    private static async Task StopAsync(WebApplication web, IHost akka, Task<(ActorSystem System, IActorRef Pool)> actors, CoordinatorOptions options)
+    /// <summary>What <c>kill -9</c> does to a coordinator, as nearly as a process can do it to a part of itself: nobody is told anything.</summary>
+    internal async Task CrashAsync()
+    {
+        var (system, _) = await _actors;
+        await _web.StopAsync(new CancellationToken(canceled: true));
+        await _web.DisposeAsync();
+        ((ExtendedActorSystem)system).Abort();
+        await system.WhenTerminated;
+        _akka.Dispose();
+        _journal.Close();
+    }
+
+    // Whoever submitted a run here learns how it ended even if that is no end but the coordinator's.
+    private static async IAsyncEnumerable<RunEvent> ToEndAsync(RunSubmission submission, ChannelReader<RunEvent> events, [EnumeratorCancellation] CancellationToken cancellationToken = default)
+    {
+        await foreach (var happened in events.ReadAllAsync(cancellationToken))
+        {
+            yield return happened;
+            if (happened is RunFinished or RunStopped or RunFailed)
+                yield break;
+        }
+        yield return new RunFailed(submission.FirstStep, "The coordinator was shut down while the run was going on.", null, submission.ResumeFrom, ExitCode.Failure);
+    }
+
+    private static async Task StopAsync(WebApplication web, IHost akka, Task<(ActorSystem System, IActorRef Pool)> actors, Journal journal)
     {
         // Workers' streams never end by themselves: the actors close them, so they go first.
         await ((Task)actors).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         await akka.StopAsync();
         akka.Dispose();
         await web.DisposeAsync();
-        JournalFile.Close(options);
+        journal.Close();
     }
 
-    private static async Task<(ActorSystem System, IActorRef Pool)> StartAkkaAsync(IHost akka, Task journal, CancellationToken cancellationToken)
+    private static async Task<(ActorSystem System, IActorRef Pool)> StartAkkaAsync(IHost akka, Task prepared, CancellationToken cancellationToken)
     {
-        await journal;
+        await prepared;
         // Made here, a system that cannot be made throws; made by the hosted service, it also writes to the console.
         var system = akka.Services.GetRequiredService<ActorSystem>();
         await akka.StartAsync(cancellationToken);
         return (system, akka.Services.GetRequiredService<IRequiredActor<WorkerPool>>().ActorRef);
     }
 
-    private static IHost BuildAkka(CoordinatorOptions options, RunDirectory directory)
+    private static IHost BuildAkka(CoordinatorOptions options, CorpusDirectory corpora, Journal journal)
     {
         var builder = Host.CreateEmptyApplicationBuilder(null);
         UseOnly(builder.Services, options.LoggerFactory);
         builder.Services.AddAkka(AkkaConfiguration.SystemName, akka =>
         {
-            akka.ConfigureCoordinator(options);
-            akka.ConfigureWorkers(options).ConfigureJobs(directory, options);
+            akka.ConfigureCoordinator(options, journal);
+            akka.ConfigureWorkers(corpora, options).ConfigureJobs(journal, options);
         });
         return builder.Build();
     }
 
-    private static WebApplication BuildWeb(CoordinatorOptions options, IPEndPoint endpoint, CoordinatorToken token, RunDirectory directory, Task<(ActorSystem System, IActorRef Pool)> actors)
+    private static WebApplication BuildWeb(CoordinatorOptions options, IPEndPoint endpoint, CoordinatorToken token, CorpusDirectory corpora, Task<(ActorSystem System, IActorRef Pool)> actors)
     {
         var builder = WebApplication.CreateEmptyBuilder(new WebApplicationOptions());
         UseOnly(builder.Services, options.LoggerFactory);
@@ -149,7 +188,7 @@ public sealed class CoordinatorHost : IAsyncDisposable
         builder.Services.AddRoutingCore();
         builder.Services.AddSingleton(options);
         builder.Services.AddSingleton(token);
-        builder.Services.AddSingleton(directory);
+        builder.Services.AddSingleton(corpora);
         builder.Services.AddSingleton(new CoordinatorActors(actors));
         builder.Services.AddSingleton<WorkerGatewayService>();
         builder.Services.AddGrpc(grpc => grpc.Interceptors.Add<BearerTokenInterceptor>());

@@ -1,5 +1,6 @@
 using Microsoft.Extensions.Logging;
 using Microsoft.Extensions.Logging.Abstractions;
+using Sora.Protocol.Blocks;
 using Sora.Protocol.Generations;
 
 namespace Sora.Coordinator;
@@ -19,29 +20,63 @@ public sealed record CoordinatorOptions
     /// <summary>Where log lines go.</summary>
     public ILoggerFactory LoggerFactory { get; init; } = NullLoggerFactory.Instance;
 
+    /// <summary>
+    /// Runs outlive this process: those the journal knows as unfinished are taken up again, by this coordinator when it
+    /// starts or by another one. False: the end of this process is the end of its runs, until they are submitted again.
+    /// </summary>
+    public bool RecoverRuns { get; init; } = true;
+
+    /// <summary>
+    /// Opens the corpus in a folder, given its hash, for the workers of a run that was not submitted through this process;
+    /// null when it is not there.
+    /// </summary>
+    public Func<string, string, IPieceSource?>? OpenCorpus { get; init; }
+
     /// <summary>How long a run waits for its workers to dial in.</summary>
     public TimeSpan ArrivalLimit { get; init; } = TimeSpan.FromMinutes(2);
 
     /// <summary>How long the workers may take, once here, for the canary and to get ready.</summary>
     public TimeSpan ReadinessLimit { get; init; } = TimeSpan.FromMinutes(10);
 
-    /// <summary>How long the first real cause may arrive after its echo.</summary>
-    public TimeSpan CauseGrace { get; init; } = TimeSpan.FromSeconds(3);
+    /// <summary>How long a worker whose stream broke has for dialling again.</summary>
+    public TimeSpan AbsenceLimit { get; init; } = TimeSpan.FromSeconds(3);
 
-    /// <summary>How long the workers may take to stop with a checkpoint.</summary>
-    public TimeSpan StopLimit { get; init; } = TimeSpan.FromMinutes(2);
+    /// <summary>How long members that are told to stop at once may take to do so.</summary>
+    public TimeSpan HaltLimit { get; init; } = TimeSpan.FromSeconds(60);
 
-    /// <summary>A worker that says nothing for so long is lost.</summary>
-    public TimeSpan WorkerSilenceLimit { get; init; } = TimeSpan.FromSeconds(30);
+    /// <summary>How long a worker may take to write a checkpoint that was ordered.</summary>
+    public TimeSpan SaveLimit { get; init; } = TimeSpan.FromMinutes(2);
+
+    /// <summary>How long the members of a generation have for dialling a coordinator that was restarted, or took over.</summary>
+    public TimeSpan ReturnLimit { get; init; } = TimeSpan.FromSeconds(15);
+
+    /// <summary>The pause between generations that achieve nothing.</summary>
+    public TimeSpan Backoff { get; init; } = TimeSpan.FromSeconds(1);
+
+    /// <summary>How long a worker that cannot work with the others is left out.</summary>
+    public TimeSpan Quarantine { get; init; } = TimeSpan.FromSeconds(30);
+
+    /// <summary>A worker that says nothing for so long is lost; workers send a heartbeat every second.</summary>
+    public TimeSpan WorkerSilenceLimit { get; init; } = TimeSpan.FromSeconds(6);
+
+    /// <summary>How long a worker that asks for a corpus waits for this coordinator to hear of the run.</summary>
+    internal TimeSpan CorpusPatience { get; init; } = TimeSpan.FromSeconds(15);
 
     internal string JournalPath => Path.Combine(StateDir, "journal.db");
+
+    /// <summary>What messages to people call the journal.</summary>
+    internal string JournalName => JournalPath;
 
     internal TimeSpan Timeout(RunTimer timer) => timer switch
     {
         RunTimer.Arrival => ArrivalLimit,
         RunTimer.Readiness => ReadinessLimit,
-        RunTimer.CauseGrace => CauseGrace,
-        RunTimer.Stop => StopLimit,
+        RunTimer.Absence => AbsenceLimit,
+        RunTimer.Halt => HaltLimit,
+        RunTimer.Save => SaveLimit,
+        RunTimer.Return => ReturnLimit,
+        RunTimer.Backoff => Backoff,
+        RunTimer.Quarantine => Quarantine,
         _ => throw new ArgumentOutOfRangeException(nameof(timer), timer, null),
     };
 }

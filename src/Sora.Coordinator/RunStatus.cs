@@ -5,7 +5,7 @@ namespace Sora.Coordinator;
 
 /// <summary>What the coordinator remembers of a run, also after a restart.</summary>
 /// <param name="Run">Id of the run.</param>
-/// <param name="Phase">Where it stands; <see cref="RunPhase.Idle"/> for a run that was cut off by a restart or never submitted.</param>
+/// <param name="Phase">Where it stands; <see cref="RunPhase.Idle"/> for a run that was never submitted, or was cut off and is not taken up again by itself.</param>
 /// <param name="LastGeneration">Highest generation number used; 0 before the first.</param>
 /// <param name="CheckpointStep">Step of the newest checkpoint; null without one.</param>
 /// <param name="CheckpointPath">Folder of that checkpoint.</param>

@@ -34,8 +34,14 @@ public sealed record RunSubmission
     /// <summary>First step to compute.</summary>
     public long FirstStep { get; init; }
 
-    /// <summary>Workers to wait for, at most as many as the job has lanes.</summary>
+    /// <summary>The most workers that take part at a time, at most as many as the job has lanes.</summary>
     public required int Workers { get; init; }
+
+    /// <summary>The run begins with no fewer, once the others have had their time to come; null: with all.</summary>
+    public int? StartWorkers { get; init; }
+
+    /// <summary>With fewer than these the run, once it goes on, waits for more to come.</summary>
+    public int MinWorkers { get; init; } = 1;
 
     /// <summary>The canary recorded in <see cref="ResumeFrom"/>; null: the workers of this run vote.</summary>
     public string? ExpectedCanary { get; init; }
@@ -61,6 +67,8 @@ public sealed record RunSubmission
         FirstStep = FirstStep,
         MaxSteps = Job.MaxSteps,
         Workers = Workers,
+        StartWorkers = StartWorkers ?? Workers,
+        MinWorkers = MinWorkers,
         Lanes = Job.Lanes,
         Numerics = Job.Numerics,
         ExpectedCanary = ExpectedCanary ?? "",

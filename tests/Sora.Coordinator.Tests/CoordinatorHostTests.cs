@@ -79,14 +79,15 @@ public sealed class CoordinatorHostTests
     public async Task Warned_numerics_let_the_odd_worker_compute()
     {
         await using var coordinator = await TestCoordinator.StartAsync();
-        var job = new TrainingJob { Lanes = 2, Numerics = NumericsPolicy.Warn };
+        var job = new TrainingJob { Lanes = 2, MaxSteps = 3, Numerics = NumericsPolicy.Warn };
         var run = await coordinator.Host.SubmitAsync(TestCoordinator.Submission("warn", job: job));
         await using var first = await FakeWorker.DialAsync(coordinator.Host, "w1");
         await using var second = await FakeWorker.DialAsync(coordinator.Host, "w2");
         await Task.WhenAll(first.ProveAsync("one"), second.ProveAsync("two"));
         await Task.WhenAll(first.ReadyAsync(), second.ReadyAsync());
-        Assert.NotNull((await second.HearAsync()).Start);
-        second.Die();
+        await run.StopAsync("enough");
+        await Task.WhenAll(first.HaltAsync(0), second.HaltAsync(0));
+        await first.SaveAsync("/output/checkpoint-0");
 
         var events = await TestCoordinator.ToEndAsync(run);
 
@@ -95,20 +96,25 @@ public sealed class CoordinatorHostTests
     }
 
     [Fact]
-    public async Task A_worker_that_dies_ends_the_run_and_the_others_are_sent_home()
+    public async Task A_worker_that_dies_is_replaced_by_those_that_are_left()
     {
-        await using var coordinator = await TestCoordinator.StartAsync();
+        await using var coordinator = await TestCoordinator.StartAsync(options => options with { AbsenceLimit = TimeSpan.FromMilliseconds(50) });
         var run = await coordinator.Host.SubmitAsync(TestCoordinator.Submission("killed"));
         await using var first = await FakeWorker.DialAsync(coordinator.Host, "w1");
         await using var second = await FakeWorker.DialAsync(coordinator.Host, "w2");
         await FakeWorker.BeginAsync(first, second);
         second.Die();
 
-        var failed = Assert.IsType<RunFailed>((await TestCoordinator.ToEndAsync(run))[^1]);
+        Assert.False((await first.HaltAsync(1)).Gracefully);
+        var generation = await first.ReadyAsync();
+        await first.SaidSavedAsync(generation, 3);
+        await first.FinishAsync(generation, 3, "weights");
+        var events = await TestCoordinator.ToEndAsync(run);
 
-        Assert.Equal("w2", failed.Worker);
-        Assert.Contains("Worker w2 (box, process 7) was lost", failed.Message);
-        Assert.Contains("w2", (await first.HearAsync()).Goodbye.Reason);
+        Assert.Equal((2UL, 1UL, 1), (generation.Generation_, generation.FirstStep, generation.Members.Count));
+        Assert.Equal([0u], generation.Holders);
+        Assert.Equal("w2", Assert.Single(events.OfType<WorkerLeft>()).Worker);
+        Assert.IsType<RunFinished>(events[^1]);
     }
 
     [Fact]
@@ -117,10 +123,13 @@ public sealed class CoordinatorHostTests
         await using var coordinator = await TestCoordinator.StartAsync(options => options with { WorkerSilenceLimit = TimeSpan.FromMilliseconds(300) });
         var run = await coordinator.Host.SubmitAsync(TestCoordinator.Submission("silent", workers: 1));
         await using var worker = await FakeWorker.DialAsync(coordinator.Host, "w1");
+        Assert.NotNull((await worker.HearAsync()).Assignment);
+        Assert.True(await worker.StreamEndsAsync());
+        await run.StopAsync("nobody is left");
 
-        var failed = Assert.IsType<RunFailed>((await TestCoordinator.ToEndAsync(run))[^1]);
+        var events = await TestCoordinator.ToEndAsync(run);
 
-        Assert.Contains("nothing was heard from it for 0.3 s", failed.Message);
+        Assert.Contains("nothing was heard from it for 0.3 s", Assert.Single(events.OfType<WorkerLeft>()).Reason);
     }
 
     [Fact]
@@ -140,15 +149,15 @@ public sealed class CoordinatorHostTests
         await using var first = await FakeWorker.DialAsync(coordinator.Host, "w1");
         await using var second = await FakeWorker.DialAsync(coordinator.Host, "w2");
         await FakeWorker.BeginAsync(first, second);
+        await coordinator.AllComputeAsync("stopped");
         await run.StopAsync("Ctrl-C");
-        foreach (var worker in new[] { first, second })
-        {
-            var stop = (await worker.HearAsync()).Stop;
-            Assert.Equal(("Ctrl-C", true), (stop.Reason, stop.Checkpoint));
-            await worker.SayAsync(new FromWorker { Stopped = new Stopped { Run = "stopped", Generation = 1, Step = 2, Checkpoint = worker == first ? "/output/checkpoint-2" : "" } });
-        }
+        var halts = await Task.WhenAll(first.HaltAsync(2), second.HaltAsync(2));
+        await first.SaveAsync("/output/checkpoint-2");
 
+        Assert.All(halts, halt => Assert.True(halt.Gracefully));
         Assert.Equal(new RunStopped(2, "/output/checkpoint-2", "Ctrl-C"), (await TestCoordinator.ToEndAsync(run))[^1]);
+        foreach (var worker in new[] { first, second })
+            Assert.Equal(ExitCode.Resumable, (int)(await worker.HearAsync()).Goodbye.ExitCode);
     }
 
     [Fact]
@@ -158,8 +167,7 @@ public sealed class CoordinatorHostTests
         var run = await coordinator.Host.SubmitAsync(TestCoordinator.Submission("lasting", workers: 1));
         await using (var worker = await FakeWorker.DialAsync(coordinator.Host, "w1"))
         {
-            var generation = await FakeWorker.BeginAsync(worker);
-            await worker.FinishAsync(generation, 3, "weights");
+            await worker.FinishRunAsync(await FakeWorker.BeginAsync(worker));
             await TestCoordinator.ToEndAsync(run);
         }
         await coordinator.RestartAsync();
@@ -170,28 +178,32 @@ public sealed class CoordinatorHostTests
     }
 
     [Fact]
-    public async Task A_run_cut_off_by_a_restart_goes_on_in_a_higher_generation()
+    public async Task A_run_that_does_not_outlive_its_coordinator_goes_on_in_a_higher_generation_when_it_is_submitted_again()
     {
-        await using var coordinator = await TestCoordinator.StartAsync();
+        await using var coordinator = await TestCoordinator.StartAsync(options => options with { RecoverRuns = false });
         var cut = await coordinator.Host.SubmitAsync(TestCoordinator.Submission("cut", workers: 1));
+        Standing standing;
         await using (var worker = await FakeWorker.DialAsync(coordinator.Host, "w1"))
         {
-            await FakeWorker.BeginAsync(worker);
-            await worker.SayAsync(new FromWorker { Checkpoint = new CheckpointReport { Run = "cut", Generation = 1, Step = 2, Path = "/output/checkpoint-2" } });
+            var first = await FakeWorker.BeginAsync(worker);
+            await worker.SaidSavedAsync(first, 2);
+            standing = FakeWorker.Training(first, "w1", 2);
             await foreach (var happened in cut.Events.WithCancellation(Cancel))
             {
                 if (happened is CheckpointSaved)
                     break;
             }
-            await coordinator.RestartAsync();
+            await coordinator.CrashAsync();
         }
 
         Assert.Equal(new RunStatus("cut", RunPhase.Idle, 1, 2, "/output/checkpoint-2"), await coordinator.Host.QueryAsync("cut", Cancel));
+        await using var stray = await FakeWorker.DialAsync(coordinator.Host, "w1", standing);
+        Assert.Contains("cut", (await stray.HearAsync()).Goodbye.Reason);
         var resumed = await coordinator.Host.SubmitAsync(TestCoordinator.Submission("cut", workers: 1) with { ResumeFrom = "/output/checkpoint-2", FirstStep = 2 });
         await using var newcomer = await FakeWorker.DialAsync(coordinator.Host, "w2");
         var generation = await FakeWorker.BeginAsync(newcomer);
         Assert.Equal((2UL, 2UL), (generation.Generation_, generation.FirstStep));
-        await newcomer.FinishAsync(generation, 3, "weights");
+        await newcomer.FinishRunAsync(generation);
         Assert.IsType<RunFinished>((await TestCoordinator.ToEndAsync(resumed))[^1]);
     }
 

@@ -1,5 +1,6 @@
 using System.Text;
 using Sora.Protocol.Blocks;
+using Sora.Protocol.Generations;
 using Sora.Protocol.Jobs;
 using Sora.Protocol.Runs;
 
@@ -11,7 +12,9 @@ namespace Sora.Coordinator.Tests;
 /// <summary>A coordinator in a temporary folder, and submissions for it.</summary>
 internal sealed class TestCoordinator : IAsyncDisposable
 {
-    private TestCoordinator(string folder) => Folder = folder;
+    private CoordinatorOptions _options;
+
+    private TestCoordinator(string folder, CoordinatorOptions options) => (Folder, _options) = (folder, options);
 
     public string Folder { get; }
 
@@ -19,15 +22,25 @@ internal sealed class TestCoordinator : IAsyncDisposable
 
     public static async Task<TestCoordinator> StartAsync(Func<CoordinatorOptions, CoordinatorOptions>? change = null)
     {
-        var coordinator = new TestCoordinator(Directory.CreateTempSubdirectory("sora-coordinator-").FullName);
-        await coordinator.StartHostAsync(change);
+        var folder = Directory.CreateTempSubdirectory("sora-coordinator-").FullName;
+        var options = new CoordinatorOptions { StateDir = folder, CorpusPatience = TimeSpan.FromMilliseconds(100) };
+        var coordinator = new TestCoordinator(folder, change?.Invoke(options) ?? options);
+        await coordinator.StartHostAsync();
         return coordinator;
     }
 
+    /// <summary>Ends in good order and starts again, on the same address.</summary>
     public async Task RestartAsync()
     {
         await Host.DisposeAsync();
-        await StartHostAsync(null);
+        await StartAgainAsync();
+    }
+
+    /// <summary>Dies without a word and starts again, on the same address.</summary>
+    public async Task CrashAsync()
+    {
+        await Host.CrashAsync();
+        await StartAgainAsync();
     }
 
     public static RunSubmission Submission(string run, int workers = 2, TrainingJob? job = null) => new()
@@ -51,14 +64,35 @@ internal sealed class TestCoordinator : IAsyncDisposable
         return patience;
     }
 
-    public static async Task<List<RunEvent>> ToEndAsync(RunHandle run)
+    public static Task<List<RunEvent>> ToEndAsync(RunHandle run) => ToEndAsync(run.Events);
+
+    public static async Task<List<RunEvent>> ToEndAsync(IAsyncEnumerable<RunEvent> run)
     {
         using var patience = Patience();
         var events = new List<RunEvent>();
-        await foreach (var happened in run.Events.WithCancellation(patience.Token))
+        await foreach (var happened in run.WithCancellation(patience.Token))
             events.Add(happened);
         return events;
     }
+
+    /// <summary>Waits until a run stands there.</summary>
+    public static async Task ReachesAsync(CoordinatorHost host, string run, RunPhase phase)
+    {
+        using var patience = Patience();
+        while ((await host.QueryAsync(run, patience.Token)).Phase != phase)
+            await Task.Delay(10, patience.Token);
+    }
+
+    /// <summary>Waits until the newest checkpoint is of a step.</summary>
+    public static async Task CheckpointIsAsync(CoordinatorHost host, string run, long step)
+    {
+        using var patience = Patience();
+        while ((await host.QueryAsync(run, patience.Token)).CheckpointStep != step)
+            await Task.Delay(10, patience.Token);
+    }
+
+    /// <summary>Waits until the coordinator has heard that all members compute.</summary>
+    public Task AllComputeAsync(string run) => ReachesAsync(Host, run, RunPhase.Running);
 
     public async ValueTask DisposeAsync()
     {
@@ -66,11 +100,13 @@ internal sealed class TestCoordinator : IAsyncDisposable
         Directory.Delete(Folder, recursive: true);
     }
 
-    private async Task StartHostAsync(Func<CoordinatorOptions, CoordinatorOptions>? change)
+    private Task StartAgainAsync()
     {
-        var options = new CoordinatorOptions { StateDir = Folder };
-        Host = await CoordinatorHost.StartAsync(change?.Invoke(options) ?? options, TestContext.Current.CancellationToken);
+        _options = _options with { ListenUrl = Host.Address, Token = Host.Token };
+        return StartHostAsync();
     }
+
+    private async Task StartHostAsync() => Host = await CoordinatorHost.StartAsync(_options, TestContext.Current.CancellationToken);
 }
 
 /// <summary>Two pieces under made-up names.</summary>

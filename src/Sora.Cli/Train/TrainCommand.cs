@@ -48,7 +48,7 @@ internal sealed class TrainCommand(LoadedJob loaded, TrainOptions options, Guard
             if (checkpoint?.Manifest.Step == _job.MaxSteps) return ShowFinished(checkpoint);
 
             await using var coordinator = await CoordinatorHost.StartAsync(
-                new CoordinatorOptions { ListenUrl = options.Listen, Token = token, StateDir = Path.Combine(output.Path, StateFolder), LoggerFactory = NullLoggerFactory.Instance }, signals.Token);
+                new CoordinatorOptions { ListenUrl = options.Listen, Token = token, StateDir = Path.Combine(output.Path, StateFolder), RecoverRuns = false, LoggerFactory = NullLoggerFactory.Instance }, signals.Token);
             if (options.Overwrite) RemoveEarlierRun(output);
             began = true;
             using var history = LossHistory.Open(output.Path, checkpoint?.Manifest.Step ?? 0);

@@ -8,6 +8,7 @@ using Akka.Persistence;
 using Akka.Persistence.Sql;
 using Akka.Remote.Hosting;
 using Microsoft.Extensions.Logging;
+using Sora.Coordinator.Corpora;
 using Sora.Coordinator.Runs;
 using Sora.Coordinator.Serialization;
 using Sora.Coordinator.Workers;
@@ -57,7 +58,7 @@ internal static class AkkaConfiguration
         }
         """;
 
-    public static void ConfigureCoordinator(this AkkaConfigurationBuilder builder, CoordinatorOptions options) => builder
+    public static void ConfigureCoordinator(this AkkaConfigurationBuilder builder, CoordinatorOptions options, Journal journal) => builder
         .AddHocon(Settings, HoconAddMode.Prepend)
         .ConfigureLoggers(loggers =>
         {
@@ -67,7 +68,7 @@ internal static class AkkaConfiguration
         })
         .WithStrictSerialization()
         .WithCustomSerializer("sora", CoordinatorSerializer.Bindings, system => new CoordinatorSerializer(system))
-        .ConfigureJournal(options)
+        .ConfigureJournal(journal)
         .ConfigureCluster();
 
     /// <summary>Coordinators alone are members; a single one founds its cluster at once instead of looking for others.</summary>
@@ -80,7 +81,7 @@ internal static class AkkaConfiguration
             cluster.Join(cluster.SelfAddress);
         });
 
-    private static AkkaConfigurationBuilder ConfigureJournal(this AkkaConfigurationBuilder builder, CoordinatorOptions options) => builder
+    private static AkkaConfigurationBuilder ConfigureJournal(this AkkaConfigurationBuilder builder, Journal journal) => builder
         .AddHocon(SqlPersistence.DefaultConfiguration, HoconAddMode.Append)
         .AddHocon(
             $$"""
@@ -88,8 +89,9 @@ internal static class AkkaConfiguration
               journal {
                 plugin = "akka.persistence.journal.sql"
                 sql {
-                  connection-string = "{{JournalFile.ConnectionString(options).Replace("\\", "\\\\").Replace("\"", "\\\"")}}"
-                  provider-name = "SQLite.MS"
+                  connection-string = "{{journal.ConnectionString.Replace("\\", "\\\\").Replace("\"", "\\\"")}}"
+                  provider-name = "{{journal.ProviderName}}"
+                  auto-initialize = {{(journal.CreatesTable ? "on" : "off")}}
                   circuit-breaker.call-timeout = 60s
                   recovery-event-timeout = 60s
                   tag-write-mode = Csv # nothing is tagged: saves a table and a join
@@ -102,21 +104,24 @@ internal static class AkkaConfiguration
         // The journal takes as long to come up as the cluster: let them do so side by side.
         .AddStartup((system, _) => Persistence.Instance.Apply(system).JournalFor(journalPluginId: null));
 
-    public static AkkaConfigurationBuilder ConfigureWorkers(this AkkaConfigurationBuilder builder, CoordinatorOptions options) => builder
+    public static AkkaConfigurationBuilder ConfigureWorkers(this AkkaConfigurationBuilder builder, CorpusDirectory corpora, CoordinatorOptions options) => builder
         .WithActors((system, registry) => registry.Register<WorkerPool>(
-            system.ActorOf(WorkerPool.Props(options.LoggerFactory.CreateLogger<WorkerPool>()), "workers")));
+            system.ActorOf(WorkerPool.Props(corpora, options.LoggerFactory.CreateLogger<WorkerPool>()), WorkerPool.Name)));
 
-    public static AkkaConfigurationBuilder ConfigureJobs(this AkkaConfigurationBuilder builder, RunDirectory directory, CoordinatorOptions options) => builder
+    public static AkkaConfigurationBuilder ConfigureJobs(this AkkaConfigurationBuilder builder, Journal journal, CoordinatorOptions options) => builder
         .WithShardRegion<JobEntity>(
             JobRegion.TypeName,
-            (_, registry, _) => run => JobEntity.Props(run, registry.Get<WorkerPool>(), directory, options),
+            (_, registry, _) => run => JobEntity.Props(run, registry.Get<WorkerPool>(), options),
             new JobMessageExtractor(),
             new ShardOptions
             {
                 Role = Role,
                 StateStoreMode = StateStoreMode.DData,
+                // The pools of workers remember which runs go on; see there.
                 RememberEntities = false,
                 // A run that computes one long step says nothing meanwhile; it leaves memory when it is over.
                 ShouldPassivateIdleEntities = false,
-            });
+            })
+        .AddStartup((_, registry) => registry.Get<WorkerPool>().Tell(
+            new TakeUpRuns(options.RecoverRuns ? [.. journal.ListRuns().Where(run => !run.IsOver).Select(run => run.Run)] : [])));
 }

@@ -1,9 +1,11 @@
 using System.Security.Cryptography;
 using Akka.Actor;
+using Akka.Cluster;
 using Akka.Cluster.Sharding;
 using Akka.Persistence;
 using Google.Protobuf;
 using Microsoft.Extensions.Logging;
+using Sora.Coordinator.Configuration;
 using Sora.Coordinator.Workers;
 using Sora.Protocol.Api;
 using Sora.Protocol.Generations;
@@ -14,49 +16,62 @@ namespace Sora.Coordinator.Runs;
 
 /// <summary>
 /// The one writer of a run: a shell that feeds <see cref="CoordinatorProtocol"/> and carries out its effects. Only the rare
-/// decisions are journaled; workers and their progress are learned anew after a restart.
+/// decisions are journaled; workers and their progress are learned anew after a restart: they dial again.
 /// </summary>
+/// <remarks>
+/// A stream belongs to the entity that its Hello was given to. An entity that comes up elsewhere has the streams closed that
+/// speak to it without a Hello, so the one before it, should it only have been paused, commands nobody any more.
+/// </remarks>
 internal sealed partial class JobEntity : ReceivePersistentActor, IWithTimers
 {
+    /// <summary>How often those who could have lost sight of each other say that they are there.</summary>
+    public static readonly TimeSpan AnnouncementInterval = TimeSpan.FromSeconds(1);
+
     // A session that ends tells why first, by a longer way than Akka's own notice takes.
     private static readonly TimeSpan ReasonGrace = TimeSpan.FromSeconds(1);
 
     private readonly string _run;
     private readonly IActorRef _pool;
-    private readonly RunDirectory _directory;
     private readonly CoordinatorOptions _options;
     private readonly ILogger _log;
-    private readonly Dictionary<string, IActorRef> _sessions = new(StringComparer.Ordinal);
+    private readonly WorkerClaims _claims = new();
+    private readonly HashSet<IActorRef> _watchers = [];
+    private readonly RunStory _story = new();
     private CoordinatorState _state = CoordinatorState.Empty;
 
-    public JobEntity(string run, IActorRef pool, RunDirectory directory, CoordinatorOptions options)
+    public JobEntity(string run, IActorRef pool, CoordinatorOptions options)
     {
         _run = run;
         _pool = pool;
-        _directory = directory;
         _options = options;
         _log = options.LoggerFactory.CreateLogger<JobEntity>();
 
-        Recover<RunDecision>(decision => _state = CoordinatorProtocol.Apply(_state, decision));
+        Recover<RunDecision>(Remember);
         Recover<RecoveryCompleted>(_ => Recovered());
 
         Command<SubmitRun>(Submit);
-        Command<OfferWorker>(offer => Offer(offer, Sender));
-        Command<ForwardFromWorker>(forward => Turn(new WorkerSaid(forward.Worker, forward.Message)));
-        Command<ReportLostWorker>(lost => Turn(new WorkerLost(lost.Worker, lost.Reason)));
-        Command<Terminated>(SessionEnded);
+        Command<WatchRun>(_ => Watch());
+        Command<WakeRun>(_ => WakeUp());
+        Command<OfferWorker>(Offer);
+        Command<StillLinked>(linked => HearFrom(linked.Worker, linked.Connection, null));
+        Command<ForwardFromWorker>(forward => HearFrom(forward.Worker, forward.Connection, forward.Message));
+        Command<ReportLostWorker>(Lose);
+        Command<ProvedAlive>(_claims.HolderIsAlive);
+        Command<Terminated>(ended => Forget(ended.ActorRef));
         Command<StopRun>(stop => Turn(new StopRequested(stop.Reason)));
         Command<SecretDrawn>(Turn);
         Command<TimerElapsed>(elapsed => Turn(new TimerFired(elapsed.Timer, elapsed.After)));
+        Command<Announcement>(_ => Announce());
         Command<QueryRun>(_ => Answer());
     }
 
-    public static Props Props(string run, IActorRef pool, RunDirectory directory, CoordinatorOptions options) =>
-        Akka.Actor.Props.Create(() => new JobEntity(run, pool, directory, options));
+    public static Props Props(string run, IActorRef pool, CoordinatorOptions options) => Akka.Actor.Props.Create(() => new JobEntity(run, pool, options));
 
     public override string PersistenceId => $"job-{_run}";
 
     public ITimerScheduler Timers { get; set; } = null!;
+
+    private bool Live => _state.Phase is not (RunPhase.Idle or RunPhase.Ended);
 
     protected override void OnPersistFailure(Exception cause, object @event, long sequenceNr)
     {
@@ -79,59 +94,146 @@ internal sealed partial class JobEntity : ReceivePersistentActor, IWithTimers
 
     protected override void PreRestart(Exception reason, object message)
     {
-        EndAbruptly($"The coordinator broke down over a message of the run: {reason.Message} This is a defect of sora; please report it with the log.");
+        BreakDown($"The coordinator broke down over a message of the run: {reason.Message} This is a defect of sora; please report it with the log.");
         base.PreRestart(reason, message);
     }
 
-    protected override void PostStop()
+    private void Remember(RunDecision decision)
     {
-        _pool.Tell(new CloseRun(_run));
-        base.PostStop();
+        _state = CoordinatorProtocol.Apply(_state, decision);
+        _story.Add(decision);
     }
 
     private void Recovered()
     {
-        if (_state.Spec is not null)
-            LogRecovered(_log, _run, _state.Phase, _state.LastGeneration);
+        if (_state.Spec is null)
+            return;
+        LogRecovered(_log, _run, _state.Phase, _state.LastGeneration);
+        if (_state.Phase != RunPhase.Recovering)
+            return;
+        if (_options.RecoverRuns)
+            Turn(new RunRecovered());
+        else
+            _state = _state with { Phase = RunPhase.Idle };
     }
 
     private void Submit(SubmitRun submit)
     {
         if (_state is { Phase: RunPhase.Ended, Outcome: RunFinished finished })
         {
-            _directory.Publish(_run, finished);
+            Sender.Tell(new RunHappened(_run, finished));
+            Passivate();
+        }
+        else if (!Live)
+        {
+            AddWatcher();
+            Turn(new RunSubmitted(submit.Spec));
+        }
+        else if (_state.Spec == submit.Spec)
+        {
+            Watch();
+        }
+        else
+        {
+            Sender.Tell(new WatchRefused(_run, $"Run {_run} is going on already, with other settings. Wait for it or give the new one another id."));
+        }
+    }
+
+    private void Watch()
+    {
+        if (_state.Phase == RunPhase.Idle)
+        {
+            Sender.Tell(new WatchRefused(_run, $"There is no run {_run} here. List the runs to see which there are."));
             Passivate();
             return;
         }
-        Turn(new RunSubmitted(submit.Spec));
-        _pool.Tell(new OpenRun(_run, submit.Spec.Workers));
+        if (!AddWatcher())
+            return;
+        foreach (var happened in _story.Events)
+            Sender.Tell(new RunHappened(_run, happened));
+        if (!Live)
+            Passivate();
+    }
+
+    private bool AddWatcher()
+    {
+        Context.Watch(Sender);
+        return _watchers.Add(Sender);
+    }
+
+    private void WakeUp()
+    {
+        if (Live)
+            return;
+        _pool.Tell(new CloseRun(_run));
+        Sender.Tell(new CloseRun(_run));
+        Passivate();
     }
 
     private void Answer()
     {
         Sender.Tell(new RunStatus(_run, _state.Phase, _state.LastGeneration, _state.Checkpoint?.Step, _state.Checkpoint?.Path));
-        if (_state.Phase is RunPhase.Idle or RunPhase.Ended)
+        if (!Live)
             Passivate();
     }
 
-    private void Offer(OfferWorker offer, IActorRef session)
+    private void Offer(OfferWorker offer)
     {
-        _sessions[offer.Hello.Worker] = session;
-        Context.Watch(session);
-        Timers.Cancel(offer.Hello.Worker);
-        Turn(new WorkerArrived(offer.Hello));
+        if (!Live)
+        {
+            SendHome();
+            return;
+        }
+        Context.Watch(Sender);
+        if (_claims.Claim(new WorkerClaim(offer.Connection, offer.Hello, Sender)))
+            Turn(new WorkerArrived(offer.Hello));
     }
 
-    private void SessionEnded(Terminated ended)
+    private void HearFrom(string worker, string connection, FromWorker? message)
     {
-        foreach (var worker in _sessions.Where(entry => entry.Value.Equals(ended.ActorRef)).Select(entry => entry.Key))
-            Timers.StartSingleTimer(worker, new ReportLostWorker(_run, worker, "its session ended."), ReasonGrace);
+        if (!Live)
+            SendHome();
+        else if (_claims.Holds(worker, connection))
+        {
+            if (message is not null)
+                Turn(new WorkerSaid(worker, message));
+        }
+        // What a contender says it says again when it dials again.
+        else if (!_claims.Contends(worker, connection))
+            Sender.Tell(CloseStream.Instance);
+    }
+
+    private void Lose(ReportLostWorker lost)
+    {
+        if (_claims.Release(lost.Worker, lost.Connection) || !Live)
+            Turn(new WorkerLost(lost.Worker, lost.Reason));
+    }
+
+    private void Forget(IActorRef ended)
+    {
+        _watchers.Remove(ended);
+        if (_claims.Find(ended) is { } claim)
+            Timers.StartSingleTimer(claim.Connection, new ReportLostWorker(_run, claim.Hello.Worker, claim.Connection, "its session ended."), ReasonGrace);
+    }
+
+    /// <summary>For a worker of a run that is not computed here, or not any more.</summary>
+    private void SendHome()
+    {
+        var (reason, exitCode) = _state.Outcome switch
+        {
+            RunFinished => ("the run is finished", ExitCode.Ok),
+            RunStopped stopped => ($"the run is stopped: {stopped.Reason}", ExitCode.Resumable),
+            RunFailed failed => ($"the run failed: {failed.Message}", failed.ExitCode),
+            _ => ($"run {_run} is not computed here", ExitCode.Failure),
+        };
+        Sender.Tell(new DeliverToWorker(Goodbye(reason, exitCode)));
+        Passivate();
     }
 
     private void Turn(CoordinatorEvent happened)
     {
-        // A late word of a worker has brought the entity back.
-        if (_state.Phase == RunPhase.Ended && happened is not RunSubmitted)
+        // A late word has brought the entity back.
+        if (!Live && happened is not RunSubmitted)
         {
             Passivate();
             return;
@@ -160,10 +262,16 @@ internal sealed partial class JobEntity : ReceivePersistentActor, IWithTimers
         _state = next;
         foreach (var effect in effects)
             Perform(effect);
-        if (effects.OfType<RecordDecision>().Any(record => record.Decision is RunEnded))
+        if (!Live)
         {
-            _pool.Tell(new CloseRun(_run));
+            foreach (var pool in Pools())
+                pool.Tell(new CloseRun(_run), Self);
             Passivate();
+        }
+        else if (!Timers.IsTimerActive(nameof(Announcement)))
+        {
+            Timers.StartPeriodicTimer(nameof(Announcement), Announcement.Instance, AnnouncementInterval);
+            Announce();
         }
     }
 
@@ -171,11 +279,17 @@ internal sealed partial class JobEntity : ReceivePersistentActor, IWithTimers
     {
         switch (effect)
         {
-            case TellWorker tell when _sessions.TryGetValue(tell.Worker, out var session):
-                session.Tell(new DeliverToWorker(tell.Message));
+            case TellWorker tell when _claims.TryFind(tell.Worker, out var claim):
+                claim.Session.Tell(new DeliverToWorker(tell.Message));
+                break;
+            case DropWorker drop when _claims.TryFind(drop.Worker, out var claim):
+                claim.Session.Tell(CloseStream.Instance);
+                _claims.Release(drop.Worker, claim.Connection);
                 break;
             case Publish publish:
-                _directory.Publish(_run, publish.Event);
+                _story.Add(publish.Event);
+                foreach (var watcher in _watchers)
+                    watcher.Tell(new RunHappened(_run, publish.Event));
                 break;
             case DrawSecret draw:
                 Self.Tell(new SecretDrawn(draw.Generation, ByteString.CopyFrom(RandomNumberGenerator.GetBytes(32))));
@@ -190,22 +304,48 @@ internal sealed partial class JobEntity : ReceivePersistentActor, IWithTimers
         }
     }
 
+    private void Announce()
+    {
+        var spec = _state.Spec!;
+        var lacking = Math.Min(spec.Workers, spec.Lanes) - _state.Workers.Values.Count(worker => !worker.Draining);
+        foreach (var pool in Pools())
+            pool.Tell(new OpenRun(_run, lacking, spec.CorpusHash, spec.CorpusDir), Self);
+    }
+
+    private IEnumerable<ICanTell> Pools()
+    {
+        var cluster = Cluster.Get(Context.System);
+        return cluster.State.Members
+            .Where(member => member.HasRole(AkkaConfiguration.Role) && member.Address != cluster.SelfAddress && member.Status is MemberStatus.Up or MemberStatus.WeaklyUp or MemberStatus.Leaving)
+            .Select(ICanTell (member) => Context.ActorSelection(new RootActorPath(member.Address) / "user" / WorkerPool.Name))
+            .Prepend(_pool);
+    }
+
     // Only a run that is going on stays in memory; asked again, it comes back from the journal.
     private void Passivate() => Context.Parent.Tell(new Passivate(PoisonPill.Instance));
 
     private void JournalFailed(Exception cause)
     {
         LogJournalFailed(_log, _run, cause);
-        EndAbruptly($"The coordinator cannot use its journal {_options.JournalPath}: {cause.Message} Free space on that disk or make the folder writable, then run again.");
+        BreakDown($"The coordinator cannot use its journal {_options.JournalName}: {cause.Message} Free space on that disk or make the folder writable, then run again.");
     }
 
-    // Without a journal the end cannot be recorded: the run stays resumable.
-    private void EndAbruptly(string message)
+    // A run that outlives its coordinator has lost nothing yet: its workers go on, and bring the entity back. Otherwise this is
+    // the end, which cannot be recorded without a journal: the run stays resumable.
+    private void BreakDown(string message)
     {
-        foreach (var session in _sessions.Values)
-            session.Tell(new DeliverToWorker(new FromCoordinator { Goodbye = new Goodbye { Reason = message } }));
-        _directory.Publish(_run, new RunFailed(_state.LastStep, message, null, _state.Checkpoint?.Path, ExitCode.Failure));
+        if (_options.RecoverRuns)
+            return;
+        foreach (var worker in _state.Workers.Keys.Concat(_state.Standby.Select(standby => standby.Id)))
+        {
+            if (_claims.TryFind(worker, out var claim))
+                claim.Session.Tell(new DeliverToWorker(Goodbye(message, ExitCode.Failure)));
+        }
+        foreach (var watcher in _watchers)
+            watcher.Tell(new RunHappened(_run, new RunFailed(_state.LastStep, message, null, _state.Checkpoint?.Path, ExitCode.Failure)));
     }
+
+    private static FromCoordinator Goodbye(string reason, int exitCode) => new() { Goodbye = new Goodbye { Reason = reason, ExitCode = (uint)exitCode } };
 
     [LoggerMessage(1000, LogLevel.Debug, "Run {Run} goes from {From} to {To}")]
     private static partial void LogPhase(ILogger logger, string run, RunPhase from, RunPhase to);
@@ -215,4 +355,9 @@ internal sealed partial class JobEntity : ReceivePersistentActor, IWithTimers
 
     [LoggerMessage(1002, LogLevel.Error, "Run {Run} cannot be journaled")]
     private static partial void LogJournalFailed(ILogger logger, string run, Exception cause);
+
+    private sealed class Announcement : INoSerializationVerificationNeeded, INotInfluenceReceiveTimeout
+    {
+        public static readonly Announcement Instance = new();
+    }
 }

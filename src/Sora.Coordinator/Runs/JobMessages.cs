@@ -2,6 +2,7 @@ using Akka.Actor;
 using Akka.Cluster.Sharding;
 using Sora.Protocol.Api;
 using Sora.Protocol.Generations;
+using Sora.Protocol.Runs;
 
 namespace Sora.Coordinator.Runs;
 
@@ -14,25 +15,38 @@ internal interface IJobMessage : ICoordinatorMessage
     string Run { get; }
 }
 
+/// <summary>The sender wants the run carried out and to be told what happens. May be repeated.</summary>
 internal sealed record SubmitRun(RunSpec Spec) : IJobMessage
 {
     public string Run => Spec.Run;
 }
 
-/// <summary>A free worker; its session is the sender.</summary>
-internal sealed record OfferWorker(string Run, Hello Hello) : IJobMessage;
+/// <summary>The sender wants to be told what happens. May be repeated, and is: the entity may have moved.</summary>
+internal sealed record WatchRun(string Run) : IJobMessage;
 
-internal sealed record ForwardFromWorker(string Run, string Worker, FromWorker Message) : IJobMessage;
+/// <summary>Nobody has heard of the run lately: if it is not over it must be somewhere.</summary>
+internal sealed record WakeRun(string Run) : IJobMessage;
 
-internal sealed record ReportLostWorker(string Run, string Worker, string Reason) : IJobMessage;
+/// <summary>A worker on the stream <paramref name="Connection"/>; its session is the sender.</summary>
+internal sealed record OfferWorker(string Run, string Connection, Hello Hello) : IJobMessage;
+
+/// <summary>The stream is open. An entity that does not know it (it came up somewhere else meanwhile) has it closed, and the worker dials again.</summary>
+internal sealed record StillLinked(string Run, string Worker, string Connection) : IJobMessage;
+
+internal sealed record ForwardFromWorker(string Run, string Worker, string Connection, FromWorker Message) : IJobMessage;
+
+internal sealed record ReportLostWorker(string Run, string Worker, string Connection, string Reason) : IJobMessage;
 
 internal sealed record StopRun(string Run, string Reason) : IJobMessage;
 
 /// <summary>Asks for <see cref="RunStatus"/>.</summary>
 internal sealed record QueryRun(string Run) : IJobMessage;
 
-/// <summary>For a <c>WorkerSession</c>: pass this on to the worker.</summary>
-internal sealed record DeliverToWorker(FromCoordinator Message) : ICoordinatorMessage;
+/// <summary>For a watcher: something happened in the run.</summary>
+internal sealed record RunHappened(string Run, RunEvent Event) : ICoordinatorMessage;
+
+/// <summary>For a watcher: what it asked for cannot be had.</summary>
+internal sealed record WatchRefused(string Run, string Reason) : ICoordinatorMessage;
 
 /// <summary>Routes to the entity of a run. The number of shards may never change for the life of a journal.</summary>
 internal sealed class JobMessageExtractor() : HashCodeMessageExtractor(maxNumberOfShards: 30)

@@ -6,8 +6,10 @@ using Akka.Serialization;
 using Google.Protobuf;
 using MessagePack;
 using Sora.Coordinator.Runs;
+using Sora.Coordinator.Workers;
 using Sora.Protocol.Api;
 using Sora.Protocol.Generations;
+using Sora.Protocol.Runs;
 
 namespace Sora.Coordinator.Serialization;
 
@@ -24,14 +26,25 @@ internal sealed class CoordinatorSerializer(ExtendedActorSystem system) : Serial
     public override string Manifest(object o) => o switch
     {
         RunDecision decision => DecisionFormat.Manifest(decision),
-        SubmitRun => "submit-run:v1",
-        OfferWorker => "offer-worker:v1",
-        ForwardFromWorker => "from-worker:v1",
-        ReportLostWorker => "lost-worker:v1",
+        SubmitRun => "submit-run:v2",
+        WatchRun => "watch-run:v1",
+        WakeRun => "wake-run:v1",
+        OfferWorker => "offer-worker:v2",
+        StillLinked => "still-linked:v1",
+        ForwardFromWorker => "from-worker:v2",
+        ReportLostWorker => "lost-worker:v2",
         StopRun => "stop-run:v1",
         QueryRun => "query-run:v1",
         RunStatus => "run-status:v1",
+        RunHappened => "run-happened:v1",
+        WatchRefused => "watch-refused:v1",
         DeliverToWorker => "to-worker:v1",
+        CloseStream => "close-stream:v1",
+        ProveAlive => "prove-alive:v1",
+        ProvedAlive => "proved-alive:v1",
+        TurnAway => "turn-away:v1",
+        OpenRun => "open-run:v1",
+        CloseRun => "close-run:v1",
         _ => throw new SerializationException($"{o.GetType()} has no manifest in {nameof(CoordinatorSerializer)}."),
     };
 
@@ -43,32 +56,25 @@ internal sealed class CoordinatorSerializer(ExtendedActorSystem system) : Serial
         {
             case RunDecision decision: DecisionFormat.Write(ref writer, decision); break;
             case SubmitRun submit: DecisionFormat.WriteSpec(ref writer, submit.Spec); break;
+            case WatchRun watch: WriteStrings(ref writer, watch.Run); break;
+            case WakeRun wake: WriteStrings(ref writer, wake.Run); break;
             case OfferWorker offer:
-                writer.WriteArrayHeader(2);
+                writer.WriteArrayHeader(3);
                 writer.Write(offer.Run);
+                writer.Write(offer.Connection);
                 writer.Write(offer.Hello.ToByteArray());
                 break;
+            case StillLinked linked: WriteStrings(ref writer, linked.Run, linked.Worker, linked.Connection); break;
             case ForwardFromWorker forward:
-                writer.WriteArrayHeader(3);
+                writer.WriteArrayHeader(4);
                 writer.Write(forward.Run);
                 writer.Write(forward.Worker);
+                writer.Write(forward.Connection);
                 writer.Write(forward.Message.ToByteArray());
                 break;
-            case ReportLostWorker lost:
-                writer.WriteArrayHeader(3);
-                writer.Write(lost.Run);
-                writer.Write(lost.Worker);
-                writer.Write(lost.Reason);
-                break;
-            case StopRun stop:
-                writer.WriteArrayHeader(2);
-                writer.Write(stop.Run);
-                writer.Write(stop.Reason);
-                break;
-            case QueryRun query:
-                writer.WriteArrayHeader(1);
-                writer.Write(query.Run);
-                break;
+            case ReportLostWorker lost: WriteStrings(ref writer, lost.Run, lost.Worker, lost.Connection, lost.Reason); break;
+            case StopRun stop: WriteStrings(ref writer, stop.Run, stop.Reason); break;
+            case QueryRun query: WriteStrings(ref writer, query.Run); break;
             case RunStatus status:
                 writer.WriteArrayHeader(5);
                 writer.Write(status.Run);
@@ -77,10 +83,27 @@ internal sealed class CoordinatorSerializer(ExtendedActorSystem system) : Serial
                 writer.Write(status.CheckpointStep ?? -1);
                 writer.Write(status.CheckpointPath);
                 break;
+            case RunHappened happened: WriteStrings(ref writer, happened.Run, RunEventJson.Write(happened.Event)); break;
+            case WatchRefused refused: WriteStrings(ref writer, refused.Run, refused.Reason); break;
             case DeliverToWorker deliver:
                 writer.WriteArrayHeader(1);
                 writer.Write(deliver.Message.ToByteArray());
                 break;
+            case CloseStream or ProveAlive: WriteStrings(ref writer); break;
+            case ProvedAlive proved: WriteStrings(ref writer, proved.Worker, proved.Connection); break;
+            case TurnAway away:
+                writer.WriteArrayHeader(2);
+                writer.Write(away.Reason);
+                writer.Write(away.ExitCode);
+                break;
+            case OpenRun open:
+                writer.WriteArrayHeader(4);
+                writer.Write(open.Run);
+                writer.Write(open.Lacking);
+                writer.Write(open.CorpusHash);
+                writer.Write(open.CorpusDir);
+                break;
+            case CloseRun close: WriteStrings(ref writer, close.Run); break;
             default:
                 throw new SerializationException($"{obj.GetType()} has no format in {nameof(CoordinatorSerializer)}.");
         }
@@ -91,35 +114,49 @@ internal sealed class CoordinatorSerializer(ExtendedActorSystem system) : Serial
     public override object FromBinary(byte[] bytes, string manifest)
     {
         var reader = new MessagePackReader(bytes);
-        switch (manifest)
+        if (manifest == "submit-run:v2")
+            return new SubmitRun(DecisionFormat.ReadSpec(ref reader));
+        if (DecisionFormat.Knows(manifest))
+            return DecisionFormat.Read(ref reader, manifest);
+        reader.ReadArrayHeader();
+        // Arguments are read in the order they are written here, which is the order of ToBinary.
+        return manifest switch
         {
-            case "submit-run:v1": return new SubmitRun(DecisionFormat.ReadSpec(ref reader));
-            case "offer-worker:v1":
-                reader.ReadArrayHeader();
-                return new OfferWorker(reader.ReadString()!, Hello.Parser.ParseFrom(Bytes(ref reader)));
-            case "from-worker:v1":
-                reader.ReadArrayHeader();
-                return new ForwardFromWorker(reader.ReadString()!, reader.ReadString()!, FromWorker.Parser.ParseFrom(Bytes(ref reader)));
-            case "lost-worker:v1":
-                reader.ReadArrayHeader();
-                return new ReportLostWorker(reader.ReadString()!, reader.ReadString()!, reader.ReadString()!);
-            case "stop-run:v1":
-                reader.ReadArrayHeader();
-                return new StopRun(reader.ReadString()!, reader.ReadString()!);
-            case "query-run:v1":
-                reader.ReadArrayHeader();
-                return new QueryRun(reader.ReadString()!);
-            case "run-status:v1":
-                reader.ReadArrayHeader();
-                var (run, phase, generation, step) = (reader.ReadString()!, (RunPhase)reader.ReadInt32(), reader.ReadInt64(), reader.ReadInt64());
-                return new RunStatus(run, phase, generation, step < 0 ? null : step, reader.ReadString());
-            case "to-worker:v1":
-                reader.ReadArrayHeader();
-                return new DeliverToWorker(FromCoordinator.Parser.ParseFrom(Bytes(ref reader)));
-            default:
-                return DecisionFormat.Read(ref reader, manifest);
-        }
+            "watch-run:v1" => new WatchRun(Text(ref reader)),
+            "wake-run:v1" => new WakeRun(Text(ref reader)),
+            "offer-worker:v2" => new OfferWorker(Text(ref reader), Text(ref reader), Hello.Parser.ParseFrom(Bytes(ref reader))),
+            "still-linked:v1" => new StillLinked(Text(ref reader), Text(ref reader), Text(ref reader)),
+            "from-worker:v2" => new ForwardFromWorker(Text(ref reader), Text(ref reader), Text(ref reader), FromWorker.Parser.ParseFrom(Bytes(ref reader))),
+            "lost-worker:v2" => new ReportLostWorker(Text(ref reader), Text(ref reader), Text(ref reader), Text(ref reader)),
+            "stop-run:v1" => new StopRun(Text(ref reader), Text(ref reader)),
+            "query-run:v1" => new QueryRun(Text(ref reader)),
+            "run-status:v1" => new RunStatus(Text(ref reader), (RunPhase)reader.ReadInt32(), reader.ReadInt64(), Optional(reader.ReadInt64()), reader.ReadString()),
+            "run-happened:v1" => new RunHappened(Text(ref reader), Event(Text(ref reader))),
+            "watch-refused:v1" => new WatchRefused(Text(ref reader), Text(ref reader)),
+            "to-worker:v1" => new DeliverToWorker(FromCoordinator.Parser.ParseFrom(Bytes(ref reader))),
+            "close-stream:v1" => CloseStream.Instance,
+            "prove-alive:v1" => ProveAlive.Instance,
+            "proved-alive:v1" => new ProvedAlive(Text(ref reader), Text(ref reader)),
+            "turn-away:v1" => new TurnAway(Text(ref reader), reader.ReadInt32()),
+            "open-run:v1" => new OpenRun(Text(ref reader), reader.ReadInt32(), Text(ref reader), Text(ref reader)),
+            "close-run:v1" => new CloseRun(Text(ref reader)),
+            _ => throw new SerializationException($"There is '{manifest}' in the journal or from another coordinator, which this release of sora does not know. It was written by a later one; use that."),
+        };
     }
+
+    private static void WriteStrings(ref MessagePackWriter writer, params ReadOnlySpan<string> values)
+    {
+        writer.WriteArrayHeader(values.Length);
+        foreach (var value in values)
+            writer.Write(value);
+    }
+
+    private static string Text(ref MessagePackReader reader) => reader.ReadString() ?? "";
+
+    private static long? Optional(long value) => value < 0 ? null : value;
+
+    private static RunEvent Event(string line) =>
+        RunEventJson.Read(line) ?? new RunWarning("Another coordinator, of a later release, tells something that this one cannot show.");
 
     private static ReadOnlySequence<byte> Bytes(ref MessagePackReader reader) => reader.ReadBytes() ?? ReadOnlySequence<byte>.Empty;
 }

@@ -10,10 +10,12 @@ namespace Sora.Coordinator.Serialization;
 /// <summary>The journal's events as MessagePack arrays. Elements are only ever appended; any other change takes a new manifest.</summary>
 internal static class DecisionFormat
 {
+    private const int FirstSpecLength = 18;
+
     public static string Manifest(RunDecision decision) => decision switch
     {
-        SubmissionAccepted => "submitted:v1",
-        GenerationDecided => "generation-formed:v1",
+        SubmissionAccepted => "submitted:v2",
+        GenerationDecided => "generation-formed:v2",
         CheckpointTaken => "checkpoint-taken:v1",
         RunEnded { Outcome: RunFinished } => "finished:v1",
         RunEnded { Outcome: RunStopped } => "stopped:v1",
@@ -60,25 +62,33 @@ internal static class DecisionFormat
         }
     }
 
+    public static bool Knows(string manifest) =>
+        manifest is "submitted:v1" or "submitted:v2" or "generation-formed:v1" or "generation-formed:v2" or "checkpoint-taken:v1" or "finished:v1" or "stopped:v1" or "failed:v1";
+
+    /// <summary>Whether a run whose last event this is, is over.</summary>
+    public static bool EndsRun(string manifest) => manifest is "finished:v1" or "stopped:v1" or "failed:v1";
+
     public static RunDecision Read(ref MessagePackReader reader, string manifest)
     {
-        if (manifest == "submitted:v1")
+        if (manifest is "submitted:v1" or "submitted:v2")
             return new SubmissionAccepted(ReadSpec(ref reader));
         reader.ReadArrayHeader();
         return manifest switch
         {
-            "generation-formed:v1" => ReadGeneration(ref reader),
+            // Written by the first release, whose generations were held to a canary it did not keep: the workers vote again.
+            "generation-formed:v1" => new GenerationDecided(ReadPlan(ref reader, out var differed), Reference: null!, differed),
+            "generation-formed:v2" => ReadGeneration(ref reader),
             "checkpoint-taken:v1" => new CheckpointTaken(reader.ReadInt64(), reader.ReadString()!, reader.ReadString()!),
             "finished:v1" => new RunEnded(new RunFinished(reader.ReadInt64(), reader.ReadDouble(), Optional(reader.ReadDouble()), reader.ReadString()!, reader.ReadString()!)),
             "stopped:v1" => new RunEnded(new RunStopped(reader.ReadInt64(), reader.ReadString(), reader.ReadString()!)),
             "failed:v1" => new RunEnded(new RunFailed(reader.ReadInt64(), reader.ReadString()!, reader.ReadString(), reader.ReadString(), reader.ReadInt32())),
-            _ => throw new SerializationException($"The journal holds '{manifest}', which this release of sora does not know. It was written by a later one; use that."),
+            _ => throw new ArgumentOutOfRangeException(nameof(manifest), manifest, "no event of the journal"),
         };
     }
 
     public static void WriteSpec(ref MessagePackWriter writer, RunSpec spec)
     {
-        writer.WriteArrayHeader(18);
+        writer.WriteArrayHeader(20);
         writer.Write(spec.Run);
         writer.Write(spec.Name);
         writer.Write(spec.JobJson);
@@ -97,13 +107,16 @@ internal static class DecisionFormat
         writer.Write(spec.TokensPerStep);
         writer.Write(spec.Device);
         writer.Write(spec.Dtype);
+        writer.Write(spec.StartWorkers);
+        writer.Write(spec.MinWorkers);
     }
 
     // Initializers run in the order they are written, which is the order of WriteSpec.
     public static RunSpec ReadSpec(ref MessagePackReader reader)
     {
-        reader.ReadArrayHeader();
-        return new RunSpec
+        // The first release wrote no more than Dtype: its runs began with all their workers.
+        var complete = reader.ReadArrayHeader() > FirstSpecLength;
+        var spec = new RunSpec
         {
             Run = reader.ReadString()!,
             Name = reader.ReadString()!,
@@ -124,11 +137,14 @@ internal static class DecisionFormat
             Device = reader.ReadString()!,
             Dtype = reader.ReadString()!,
         };
+        return complete
+            ? spec with { StartWorkers = reader.ReadInt32(), MinWorkers = reader.ReadInt32() }
+            : spec with { StartWorkers = spec.Workers };
     }
 
     private static void WriteGeneration(ref MessagePackWriter writer, GenerationDecided decided)
     {
-        writer.WriteArrayHeader(4);
+        writer.WriteArrayHeader(5);
         writer.Write(decided.Plan.Number);
         writer.Write(decided.Plan.FirstStep);
         writer.Write(decided.NumericsDiffer);
@@ -140,11 +156,23 @@ internal static class DecisionFormat
             writer.Write(member.Lanes.First);
             writer.Write(member.Lanes.Count);
         }
+        writer.WriteArrayHeader(3);
+        writer.Write(decided.Reference.Sha256);
+        writer.Write(decided.Reference.Fingerprint);
+        writer.Write(decided.Reference.Origin);
     }
 
     private static GenerationDecided ReadGeneration(ref MessagePackReader reader)
     {
-        var (number, firstStep, numericsDiffer) = (reader.ReadInt64(), reader.ReadInt64(), reader.ReadBoolean());
+        var plan = ReadPlan(ref reader, out var numericsDiffer);
+        reader.ReadArrayHeader();
+        return new GenerationDecided(plan, new CanaryReference(reader.ReadString()!, reader.ReadString()!, reader.ReadString()!), numericsDiffer);
+    }
+
+    private static GenerationPlan ReadPlan(ref MessagePackReader reader, out bool numericsDiffer)
+    {
+        var (number, firstStep) = (reader.ReadInt64(), reader.ReadInt64());
+        numericsDiffer = reader.ReadBoolean();
         var count = reader.ReadArrayHeader();
         var members = ImmutableArray.CreateBuilder<GenerationMember>(count);
         for (var rank = 0; rank < count; rank++)
@@ -154,7 +182,7 @@ internal static class DecisionFormat
             for (; extra > 0; extra--)
                 reader.Skip();
         }
-        return new GenerationDecided(new GenerationPlan(number, members.MoveToImmutable(), firstStep), numericsDiffer);
+        return new GenerationPlan(number, members.MoveToImmutable(), firstStep);
     }
 
     private static double? Optional(double value) => double.IsNaN(value) ? null : value;

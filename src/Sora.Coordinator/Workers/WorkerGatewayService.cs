@@ -3,7 +3,7 @@ using Akka.Actor;
 using Google.Protobuf;
 using Grpc.Core;
 using Microsoft.Extensions.Logging;
-using Sora.Coordinator.Runs;
+using Sora.Coordinator.Corpora;
 using Sora.Protocol.Api;
 using Sora.Protocol.Blocks;
 using Status = Grpc.Core.Status;
@@ -11,7 +11,7 @@ using Status = Grpc.Core.Status;
 namespace Sora.Coordinator.Workers;
 
 /// <summary>What workers may call. Sessions wait for the actors; the listener is up before they are.</summary>
-internal sealed class WorkerGatewayService(CoordinatorActors actors, RunDirectory directory, CoordinatorOptions options) : WorkerGateway.WorkerGatewayBase
+internal sealed class WorkerGatewayService(CoordinatorActors actors, CorpusDirectory corpora, CoordinatorOptions options) : WorkerGateway.WorkerGatewayBase
 {
     private readonly ILogger _sessionLog = options.LoggerFactory.CreateLogger<WorkerSession>();
 
@@ -32,12 +32,12 @@ internal sealed class WorkerGatewayService(CoordinatorActors actors, RunDirector
         }
     }
 
-    public override Task<ManifestReply> GetManifest(ManifestRequest request, ServerCallContext context) =>
-        Task.FromResult(new ManifestReply { Manifest = UnsafeByteOperations.UnsafeWrap(Corpus(request.CorpusHash).Manifest) });
+    public override async Task<ManifestReply> GetManifest(ManifestRequest request, ServerCallContext context) =>
+        new() { Manifest = UnsafeByteOperations.UnsafeWrap((await FindCorpusAsync(request.CorpusHash, context)).Manifest) };
 
     public override async Task GetPieces(PiecesRequest request, IServerStreamWriter<Piece> responseStream, ServerCallContext context)
     {
-        var source = Corpus(request.CorpusHash);
+        var source = await FindCorpusAsync(request.CorpusHash, context);
         foreach (var hash in request.Sha256)
         {
             var content = await source.ReadAsync(hash, context.CancellationToken)
@@ -47,8 +47,9 @@ internal sealed class WorkerGatewayService(CoordinatorActors actors, RunDirector
         }
     }
 
-    private IPieceSource Corpus(string hash) => directory.FindCorpus(hash)
-        ?? throw new RpcException(new Status(StatusCode.NotFound, $"No run on this coordinator uses the corpus {hash}."));
+    private async Task<IPieceSource> FindCorpusAsync(string hash, ServerCallContext context) =>
+        await corpora.FindAsync(hash, options.CorpusPatience, context.CancellationToken)
+        ?? throw new RpcException(new Status(StatusCode.NotFound, $"No run that goes on uses the corpus {hash}, or its folder cannot be read from this coordinator."));
 
     private static async Task ListenAsync(IAsyncStreamReader<FromWorker> requests, IActorRef session, CancellationToken cancellationToken)
     {

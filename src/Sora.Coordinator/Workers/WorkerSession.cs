@@ -8,11 +8,8 @@ using Sora.Protocol.Jobs;
 
 namespace Sora.Coordinator.Workers;
 
-/// <summary>The worker's stream ended.</summary>
-internal sealed record StreamClosed(string Reason) : INoSerializationVerificationNeeded;
-
 /// <summary>
-/// One connected worker: stands between its gRPC stream and the run it takes part in. Completing the outbound channel
+/// One stream of a worker: stands between it and the run the worker takes part in. Completing the outbound channel
 /// closes the stream.
 /// </summary>
 internal sealed partial class WorkerSession : ReceiveActor, IWithTimers
@@ -21,12 +18,15 @@ internal sealed partial class WorkerSession : ReceiveActor, IWithTimers
     // meanwhile is read.
     private const int TicksOfSilence = 3;
 
+    private readonly string _connection = Guid.NewGuid().ToString("N");
     private readonly IActorRef _pool;
     private readonly ChannelWriter<FromCoordinator> _outbound;
     private readonly TimeSpan _silenceLimit;
     private readonly ILogger _log;
-    private string _worker = "";
+    private readonly HashSet<IActorRef> _doubters = [];
+    private Hello _hello = new();
     private string? _run;
+    private bool _hasWork;
     private int _silentTicks;
 
     public WorkerSession(IActorRef pool, ChannelWriter<FromCoordinator> outbound, TimeSpan silenceLimit, ILogger log)
@@ -43,6 +43,8 @@ internal sealed partial class WorkerSession : ReceiveActor, IWithTimers
 
     public ITimerScheduler Timers { get; set; } = null!;
 
+    private IActorRef Jobs => JobRegion.Of(Context.System);
+
     protected override void PreStart() => AwaitTick();
 
     protected override void PostStop() => _outbound.TryComplete();
@@ -58,12 +60,13 @@ internal sealed partial class WorkerSession : ReceiveActor, IWithTimers
     private void Connected()
     {
         Receive<FromWorker>(Hear);
-        Receive<Enlisted>(enlisted => _run = enlisted.Run);
+        Receive<Enlist>(enlist => TakePart(enlist.Run));
         Receive<DeliverToWorker>(deliver => Deliver(deliver.Message));
-        Receive<Released>(released => released.Run == _run, _ => Deliver(new FromCoordinator { Goodbye = new Goodbye { Reason = "the run is over" } }));
-        Receive<Released>(_ => { });
         Receive<TurnAway>(away => Refuse(away.Reason, away.ExitCode));
+        Receive<CloseStream>(_ => Context.Stop(Self));
+        Receive<ProveAlive>(_ => _doubters.Add(Sender));
         Receive<StreamClosed>(closed => Lose(closed.Reason));
+        Receive<Pulse>(_ => Jobs.Tell(new StillLinked(_run!, _hello.Worker, _connection)));
         Receive<Tick>(_ => Count(() => Lose($"nothing was heard from it for {_silenceLimit.TotalSeconds:0.#} s.")));
     }
 
@@ -74,26 +77,49 @@ internal sealed partial class WorkerSession : ReceiveActor, IWithTimers
             Refuse($"Worker {hello.Worker} speaks protocol version {hello.ProtocolVersion}, this coordinator {WorkerProtocol.Version}. Run the same release of sora on both.", ExitCode.Usage);
             return;
         }
-        if (hello.Worker.Length == 0)
+        if (hello.Worker.Length == 0 || hello.Incarnation.Length == 0)
         {
-            Refuse("Hello names no worker.", ExitCode.Usage);
+            Refuse("Hello must name the worker and its incarnation.", ExitCode.Usage);
             return;
         }
-        _worker = hello.Worker;
+        _hello = hello;
+        _hasWork = hello.Standing is { Run.Length: > 0 };
         _silentTicks = 0;
         Become(Connected);
-        _pool.Tell(new WorkerIsFree(hello));
+        _pool.Tell(new WorkerArrivedHere(_connection, hello));
+    }
+
+    private void TakePart(string run)
+    {
+        _run = run;
+        Jobs.Tell(new OfferWorker(run, _connection, _hello));
+        Timers.StartPeriodicTimer(nameof(Pulse), Pulse.Instance, JobEntity.AnnouncementInterval);
     }
 
     private void Hear(FromWorker message)
     {
         _silentTicks = 0;
+        foreach (var doubter in _doubters)
+            doubter.Tell(new ProvedAlive(_hello.Worker, _connection));
+        _doubters.Clear();
         if (_run is not null && message.BodyCase is not (FromWorker.BodyOneofCase.Heartbeat or FromWorker.BodyOneofCase.Hello or FromWorker.BodyOneofCase.None))
-            JobRegion.Of(Context.System).Tell(new ForwardFromWorker(_run, _worker, message));
+            Jobs.Tell(new ForwardFromWorker(_run, _hello.Worker, _connection, message));
     }
 
     private void Deliver(FromCoordinator message)
     {
+        switch (message.BodyCase)
+        {
+            case FromCoordinator.BodyOneofCase.Goodbye when _run is not null && !_hasWork:
+                // It stood by: another run may need it.
+                _pool.Tell(new WorkerIsFree(_connection, _hello, _run, message.Goodbye));
+                Timers.Cancel(nameof(Pulse));
+                _run = null;
+                return;
+            case FromCoordinator.BodyOneofCase.Assignment:
+                _hasWork = true;
+                break;
+        }
         _outbound.TryWrite(message);
         if (message.BodyCase is FromCoordinator.BodyOneofCase.Goodbye or FromCoordinator.BodyOneofCase.Refused)
             Context.Stop(Self);
@@ -101,15 +127,15 @@ internal sealed partial class WorkerSession : ReceiveActor, IWithTimers
 
     private void Refuse(string reason, int exitCode)
     {
-        LogRefused(_log, _worker, reason);
+        LogRefused(_log, _hello.Worker, reason);
         Deliver(new FromCoordinator { Refused = new Refused { Reason = reason, ExitCode = (uint)exitCode } });
     }
 
     private void Lose(string reason)
     {
-        LogLost(_log, _worker, reason);
+        LogLost(_log, _hello.Worker, reason);
         if (_run is not null)
-            JobRegion.Of(Context.System).Tell(new ReportLostWorker(_run, _worker, reason));
+            Jobs.Tell(new ReportLostWorker(_run, _hello.Worker, _connection, reason));
         Context.Stop(Self);
     }
 
@@ -132,5 +158,10 @@ internal sealed partial class WorkerSession : ReceiveActor, IWithTimers
     private sealed class Tick : INoSerializationVerificationNeeded, INotInfluenceReceiveTimeout
     {
         public static readonly Tick Instance = new();
+    }
+
+    private sealed class Pulse : INoSerializationVerificationNeeded, INotInfluenceReceiveTimeout
+    {
+        public static readonly Pulse Instance = new();
     }
 }

@@ -47,7 +47,7 @@ public static partial class CoordinatorProtocol
             EndSaving(turn);
             return;
         }
-        var saver = turn.Workers.First(worker => worker is { Stage: WorkerStage.Waiting, Linked: true } && worker.HeldStep == highest);
+        var saver = turn.Workers.First(worker => worker is { Stage: WorkerStage.Waiting, Linked: true } && worker.TrustedStep == highest);
         turn.State = turn.State with { Saver = saver.Id };
         turn.Do(new SetTimer(RunTimer.Save));
         TellSave(turn, saver);

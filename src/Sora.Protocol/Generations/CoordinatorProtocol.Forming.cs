@@ -68,8 +68,8 @@ public static partial class CoordinatorProtocol
         if (draining.Count == 0)
             return;
         var highest = HighestHeld(turn);
-        var stays = highest < 0 || Able(turn).Any(worker => worker.HeldStep == highest) || turn.State.Checkpoint?.Step == highest;
-        foreach (var worker in draining.Where(worker => stays || worker.HeldStep < highest))
+        var stays = highest < 0 || Able(turn).Any(worker => worker.TrustedStep == highest) || turn.State.Checkpoint?.Step == highest;
+        foreach (var worker in draining.Where(worker => stays || worker.TrustedStep < highest))
             Release(turn, worker);
         if (!stays && !Enough(turn))
             BeginSaving(turn);
@@ -83,7 +83,7 @@ public static partial class CoordinatorProtocol
 
     /// <summary>The highest step a worker at a boundary holds; -1: nobody holds any.</summary>
     private static long HighestHeld(Turn turn) =>
-        turn.Workers.Where(worker => worker is { Stage: WorkerStage.Waiting, Linked: true }).Select(worker => worker.HeldStep).DefaultIfEmpty(-1).Max();
+        turn.Workers.Where(worker => worker is { Stage: WorkerStage.Waiting, Linked: true }).Select(worker => worker.TrustedStep).DefaultIfEmpty(-1).Max();
 
     private static void Form(Turn turn, SecretDrawn drawn)
     {
@@ -99,17 +99,17 @@ public static partial class CoordinatorProtocol
         var firstStep = highest >= 0 ? highest : turn.State.Checkpoint?.Step ?? turn.Spec.FirstStep;
         var plan = new GenerationPlan(
             drawn.Generation,
-            [.. members.Select((worker, rank) => new GenerationMember(worker.Id, LaneRange.OfWorker(rank, members.Count, turn.Spec.Lanes)))],
+            [.. members.Zip(Deal(turn, members), (worker, lanes) => new GenerationMember(worker.Id, lanes))],
             firstStep);
 
-        turn.State = turn.State with { Phase = RunPhase.Joining, Generation = plan, LastGeneration = plan.Number, LastStep = firstStep, HaltAtOnce = false };
+        turn.State = turn.State with { Phase = RunPhase.Joining, Generation = plan, LastGeneration = plan.Number, LastStep = firstStep, HaltAtOnce = false, Hashes = CoordinatorState.NoHashes, Healing = false, UnevenSeconds = 0 };
         turn.Do(new RecordDecision(new GenerationDecided(plan, turn.State.Reference!, turn.State.NumericsDiffer)));
         turn.Do(new Publish(new GenerationFormed(plan.Number, [.. members.Select(worker => worker.Id)], plan.FirstStep)));
         turn.Do(new SetTimer(RunTimer.Readiness));
         var message = new FromCoordinator { Generation = Announcement(turn, plan, members, drawn.Secret) };
         foreach (var worker in members)
         {
-            turn.Update(worker with { Stage = WorkerStage.Joining, WeightsSha256 = "" });
+            turn.Update(worker with { Stage = WorkerStage.Joining, WeightsSha256 = "", SlowSeconds = 0 });
             turn.Tell(worker.Id, message);
         }
     }
@@ -117,10 +117,10 @@ public static partial class CoordinatorProtocol
     /// <summary>Holders of the state first, so that as little as possible travels; rank order is the order of ids.</summary>
     private static List<WorkerState> Choose(Turn turn, long highest)
     {
-        var chosen = Able(turn).OrderByDescending(worker => worker.HeldStep).ThenBy(worker => worker.Id, StringComparer.Ordinal).Take(Wanted(turn)).ToList();
-        if (highest >= 0 && chosen.TrueForAll(worker => worker.HeldStep < highest))
+        var chosen = Able(turn).OrderByDescending(worker => worker.TrustedStep).ThenBy(worker => worker.Id, StringComparer.Ordinal).Take(Wanted(turn)).ToList();
+        if (highest >= 0 && chosen.TrueForAll(worker => worker.TrustedStep < highest))
         {
-            var holder = turn.Workers.First(worker => worker is { Stage: WorkerStage.Waiting, Linked: true } && worker.HeldStep == highest);
+            var holder = turn.Workers.First(worker => worker is { Stage: WorkerStage.Waiting, Linked: true } && worker.TrustedStep == highest);
             if (chosen.Count == Wanted(turn))
                 chosen.RemoveAt(chosen.Count - 1);
             chosen.Add(holder);
@@ -130,7 +130,7 @@ public static partial class CoordinatorProtocol
 
     private static Generation Announcement(Turn turn, GenerationPlan plan, List<WorkerState> members, Google.Protobuf.ByteString secret)
     {
-        var holders = Enumerable.Range(0, members.Count).Where(rank => members[rank].HeldStep == plan.FirstStep).Select(rank => (uint)rank).ToList();
+        var holders = Enumerable.Range(0, members.Count).Where(rank => members[rank].TrustedStep == plan.FirstStep).Select(rank => (uint)rank).ToList();
         var message = new Generation
         {
             Run = turn.Spec.Run,
@@ -151,7 +151,7 @@ public static partial class CoordinatorProtocol
     private static void HearReady(Turn turn, WorkerState worker, Ready ready)
     {
         if (worker.Stage == WorkerStage.Joining && Concerns(turn.State, ready.Run, ready.Generation))
-            turn.Update(worker with { Stage = WorkerStage.Training, HeldStep = (long)ready.Step });
+            turn.Update(worker with { Stage = WorkerStage.Training, HeldStep = (long)ready.Step, Distrusted = false });
     }
 
     /// <summary>Remembers whom a member could not work with. Two that cannot reach each other accuse each other: it needs a third to know better.</summary>

@@ -26,12 +26,16 @@ public static partial class CoordinatorProtocol
         }
         if (members.Count < turn.State.Generation!.Members.Length)
             Change(turn, gracefully: false, "a member has left");
+        else if (turn.State.Healing)
+            Change(turn, gracefully: false, "the replicas differ");
         else if (turn.State.StopReason.Length > 0)
             Change(turn, gracefully: true, turn.State.StopReason);
         else if (members.Exists(worker => worker is { Draining: true, Linked: true }))
             Change(turn, gracefully: true, "a member leaves");
         else if (members.Count < Wanted(turn) && Able(turn).Any())
             Change(turn, gracefully: true, "a worker joins");
+        else if (Uneven(turn))
+            Change(turn, gracefully: true, "lanes move away from a slow worker");
         else
             FillPlaces(turn);
     }

@@ -92,6 +92,8 @@ public static partial class CoordinatorProtocol
             case FromWorker.BodyOneofCase.Step: HearStep(turn, message.Step); break;
             case FromWorker.BodyOneofCase.Evaluation: HearEvaluation(turn, message.Evaluation); break;
             case FromWorker.BodyOneofCase.Checkpoint: HearCheckpoint(turn, worker, message.Checkpoint); break;
+            case FromWorker.BodyOneofCase.Heartbeat: HearPace(turn, worker, message.Heartbeat); break;
+            case FromWorker.BodyOneofCase.StateHash: HearStateHash(turn, worker, message.StateHash); break;
             case FromWorker.BodyOneofCase.Halted: HearHalted(turn, worker, message.Halted); break;
             case FromWorker.BodyOneofCase.Finished: HearFinished(turn, worker, message.Finished); break;
             case FromWorker.BodyOneofCase.Draining: turn.Update(worker with { Draining = true }); break;

@@ -47,6 +47,15 @@ public sealed record RunSpec
     /// <summary>What happens to a worker whose canary differs.</summary>
     public NumericsPolicy Numerics { get; init; }
 
+    /// <summary>What happens to a worker that is much slower than the others.</summary>
+    public StragglerPolicy Straggler { get; init; } = StragglerPolicy.Warn;
+
+    /// <summary>How many times as long as the median one may need for a lane.</summary>
+    public double StragglerFactor { get; init; } = 1.5;
+
+    /// <summary>For how long it must be slow, in seconds.</summary>
+    public double StragglerSeconds { get; init; } = 30;
+
     /// <summary>The canary recorded in the checkpoint the run continues from; empty: none.</summary>
     public string ExpectedCanary { get; init; } = "";
 

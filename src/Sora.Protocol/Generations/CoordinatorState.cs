@@ -69,11 +69,29 @@ public sealed record WorkerState(string Id, string Incarnation, string Host, int
     /// <summary>Gradient hash of the job's fixed micro-batch; empty until it arrives.</summary>
     public string Canary { get; init; } = "";
 
+    /// <summary>What a lane costs it, in seconds of computing, smoothed; 0: not measured yet.</summary>
+    public double SecondsPerLane { get; init; }
+
+    /// <summary>For how long it has been slow, in seconds of steps.</summary>
+    public double SlowSeconds { get; init; }
+
+    /// <summary>People were told that it is slow.</summary>
+    public bool NamedSlow { get; init; }
+
+    /// <summary>Its weights were found to differ from the others': what it holds counts for nothing until it has taken theirs.</summary>
+    public bool Distrusted { get; init; }
+
+    /// <summary>How often that happened.</summary>
+    public int Corruptions { get; init; }
+
     /// <summary>Where peers can dial it, best first.</summary>
     public ImmutableArray<string> Endpoints { get; init; } = [];
 
     /// <summary>Hash of its weights after the last step; empty until it has finished.</summary>
     public string WeightsSha256 { get; init; } = "";
+
+    /// <summary>The step others may take its state of; -1: none.</summary>
+    public long TrustedStep => Distrusted ? -1 : HeldStep;
 
     /// <summary>It is a member of the generation in force and may commit steps.</summary>
     public bool InGeneration => Stage is WorkerStage.Joining or WorkerStage.Training or WorkerStage.Finished;
@@ -149,6 +167,15 @@ public sealed record CoordinatorState
     /// <summary>Workers that failed since the last progress.</summary>
     public int Failures { get; init; }
 
+    /// <summary>Hashes of the replicas in the generation in force, by step and worker, until all members have told theirs.</summary>
+    public ImmutableSortedDictionary<long, ImmutableSortedDictionary<string, string>> Hashes { get; init; } = NoHashes;
+
+    /// <summary>Members distrusted since the generation was formed must take the others' state.</summary>
+    public bool Healing { get; init; }
+
+    /// <summary>For how long another deal of the lanes would have been much better, in seconds of steps.</summary>
+    public double UnevenSeconds { get; init; }
+
     /// <summary>The worker that was told to save; empty: none.</summary>
     public string Saver { get; init; } = "";
 
@@ -181,6 +208,9 @@ public sealed record CoordinatorState
 
     internal static ImmutableSortedDictionary<string, ImmutableSortedSet<string>> NoAccusers { get; } =
         ImmutableSortedDictionary.Create<string, ImmutableSortedSet<string>>(StringComparer.Ordinal);
+
+    internal static ImmutableSortedDictionary<long, ImmutableSortedDictionary<string, string>> NoHashes { get; } =
+        ImmutableSortedDictionary<long, ImmutableSortedDictionary<string, string>>.Empty;
 
     private static ImmutableSortedDictionary<string, WorkerState> NoWorkers { get; } = ImmutableSortedDictionary.Create<string, WorkerState>(StringComparer.Ordinal);
 }

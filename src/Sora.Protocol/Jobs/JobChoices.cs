@@ -18,6 +18,17 @@ public enum NumericsPolicy
     Warn,
 }
 
+/// <summary>What happens to a worker that is much slower than the others.</summary>
+public enum StragglerPolicy
+{
+    /// <summary>People are told.</summary>
+    Warn,
+    /// <summary>People are told, and lanes move in proportion to measured speed. The bytes stay the same.</summary>
+    Replace,
+    /// <summary>Nothing.</summary>
+    Ignore,
+}
+
 /// <summary>Optimizers.</summary>
 public enum OptimizerKind
 {

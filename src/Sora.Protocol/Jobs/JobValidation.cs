@@ -31,6 +31,9 @@ public static partial class JobValidation
         check.AtLeast("max_eval_batches", job.MaxEvalBatches, 0);
         check.AtLeast("save_steps", job.SaveSteps, 0);
         check.AtLeast("save_total_limit", job.SaveTotalLimit, 0);
+        check.AtLeast("verify_steps", job.VerifySteps, 0);
+        check.That("straggler_factor", job.StragglerFactor > 1, "use a number above 1, for example 1.5");
+        check.That("straggler_seconds", job.StragglerSeconds >= 0, "use 0 or more");
         check.That("ddp_timeout", job.DdpTimeout is > 0 and <= 1_000_000, "use a positive number of seconds, at most 1000000");
     }
 

@@ -154,6 +154,22 @@ public sealed record TrainingJob
     [JobKey("prompts continued when the run ends", Effect = JobEffect.None)]
     public IReadOnlyList<string> SamplePrompts { get; init; } = [];
 
+    /// <summary>Compare a hash of weights and optimizer state between the workers every so many steps; 0: never.</summary>
+    [JobKey("compare the workers' weights and optimizer state every so many steps; 0: never", Effect = JobEffect.None)]
+    public int VerifySteps { get; init; } = 100;
+
+    /// <summary>What happens to a worker that is much slower than the others.</summary>
+    [JobKey("warn names a worker that is slower than the others, replace also moves lanes away from it, ignore does nothing", Effect = JobEffect.None)]
+    public StragglerPolicy Straggler { get; init; } = StragglerPolicy.Warn;
+
+    /// <summary>How many times as long as the median worker one may need for a lane.</summary>
+    [JobKey("times the median compute time from which a worker counts as slow", Effect = JobEffect.None)]
+    public double StragglerFactor { get; init; } = 1.5;
+
+    /// <summary>For how long it must be slow.</summary>
+    [JobKey("seconds a worker must be slow before anything is said or done", Effect = JobEffect.None)]
+    public double StragglerSeconds { get; init; } = 30;
+
     /// <summary>Seconds without progress of a peer after which a worker gives up.</summary>
     [JobKey("seconds a worker waits for a silent peer", Effect = JobEffect.None)]
     public double DdpTimeout { get; init; } = 120;

@@ -21,16 +21,16 @@ public sealed class JobEntityTests
         var entity = await system.ActorSelection("/system/sharding/job/*/fleeting").ResolveOne(TimeSpan.FromSeconds(10), Cancel);
         var gone = entity.WatchAsync(Cancel);
 
-        await worker.FinishAsync(generation, 3, "weights");
+        await worker.FinishRunAsync(generation);
         await TestCoordinator.ToEndAsync(run);
 
         Assert.True(await gone);
     }
 
     [Fact]
-    public async Task A_journal_that_fails_in_the_middle_ends_the_run_and_names_the_file()
+    public async Task A_journal_that_fails_in_the_middle_ends_a_run_that_does_not_outlive_its_coordinator_and_names_the_file()
     {
-        await using var coordinator = await TestCoordinator.StartAsync();
+        await using var coordinator = await TestCoordinator.StartAsync(options => options with { RecoverRuns = false });
         var run = await coordinator.Host.SubmitAsync(TestCoordinator.Submission("unwritten", workers: 1));
         await using var worker = await FakeWorker.DialAsync(coordinator.Host, "w1");
         var generation = await FakeWorker.BeginAsync(worker);
@@ -42,7 +42,7 @@ public sealed class JobEntityTests
             command.CommandText = "DROP TABLE journal";
             command.ExecuteNonQuery();
         }
-        await worker.FinishAsync(generation, 3, "weights");
+        await worker.FinishRunAsync(generation);
 
         var failed = Assert.IsType<RunFailed>((await TestCoordinator.ToEndAsync(run))[^1]);
 
@@ -59,7 +59,7 @@ public sealed class JobEntityTests
             var run = await coordinator.Host.SubmitAsync(TestCoordinator.Submission("quiet", workers: 1));
             await using var worker = await FakeWorker.DialAsync(coordinator.Host, "w1");
             var generation = await FakeWorker.BeginAsync(worker);
-            await worker.FinishAsync(generation, 3, "weights");
+            await worker.FinishRunAsync(generation);
             await TestCoordinator.ToEndAsync(run);
             Assert.NotNull((await worker.HearAsync()).Goodbye);
         }

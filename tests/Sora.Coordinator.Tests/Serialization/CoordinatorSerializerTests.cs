@@ -3,6 +3,7 @@ using Akka.Actor;
 using Akka.Serialization;
 using Sora.Coordinator.Runs;
 using Sora.Coordinator.Serialization;
+using Sora.Coordinator.Workers;
 using Sora.Protocol.Api;
 using Sora.Protocol.Generations;
 using Sora.Protocol.Jobs;
@@ -32,12 +33,19 @@ public sealed class CoordinatorSerializerTests : IAsyncDisposable
         TokensPerStep = 8192,
         Device = "cpu",
         Dtype = "fp32",
+        StartWorkers = 1,
+        MinWorkers = 2,
     };
+
+    // What a journal of the first release says of it.
+    private static readonly RunSpec FirstSpec = Spec with { StartWorkers = 2, MinWorkers = 1 };
+
+    private static readonly GenerationPlan Plan = new(3, [new("w1", new LaneRange(0, 2)), new("w2", new LaneRange(2, 2))], 5);
 
     private static readonly Dictionary<string, RunDecision> Decisions = new()
     {
-        ["submitted:v1"] = new SubmissionAccepted(Spec),
-        ["generation-formed:v1"] = new GenerationDecided(new GenerationPlan(3, [new("w1", new LaneRange(0, 2)), new("w2", new LaneRange(2, 2))], 5), NumericsDiffer: true),
+        ["submitted:v2"] = new SubmissionAccepted(Spec),
+        ["generation-formed:v2"] = new GenerationDecided(Plan, new CanaryReference("ca", "avx2, 1 thread", "computed by 2 of 2 workers, first w1"), NumericsDiffer: true),
         ["checkpoint-taken:v1"] = new CheckpointTaken(7, "/output/checkpoint-7", "ab"),
         ["finished:v1"] = new RunEnded(new RunFinished(10, 1.5, null, "ab", "/output")),
         ["stopped:v1"] = new RunEnded(new RunStopped(8, null, "Ctrl-C")),
@@ -50,18 +58,30 @@ public sealed class CoordinatorSerializerTests : IAsyncDisposable
 
     private CoordinatorSerializer Serializer => new((ExtendedActorSystem)_system);
 
+    private static Dictionary<string, byte[]> Golden => File.ReadLines(Path.Combine(AppContext.BaseDirectory, "Serialization", "journal.golden"))
+        .Select(line => line.Split(' '))
+        .ToDictionary(parts => parts[0], parts => Convert.FromHexString(parts[1]));
+
     // A journal written by an earlier release must stay readable: never change a line of the golden file, only add.
     [Theory]
     [MemberData(nameof(Manifests))]
     public void Journal_events_are_the_bytes_of_the_golden_file(string manifest)
     {
-        var golden = File.ReadLines(Path.Combine(AppContext.BaseDirectory, "Serialization", "journal.golden"))
-            .Select(line => line.Split(' '))
-            .ToDictionary(parts => parts[0], parts => Convert.FromHexString(parts[1]));
-
         Assert.Equal(manifest, Serializer.Manifest(Decisions[manifest]));
-        Assert.Equal(Convert.ToHexString(golden[manifest]), Convert.ToHexString(Serializer.ToBinary(Decisions[manifest])));
-        Assert.Equal(Decisions[manifest], Serializer.FromBinary(golden[manifest], manifest));
+        Assert.Equal(Convert.ToHexString(Golden[manifest]), Convert.ToHexString(Serializer.ToBinary(Decisions[manifest])));
+        Assert.Equal(Decisions[manifest], Serializer.FromBinary(Golden[manifest], manifest));
+    }
+
+    [Fact]
+    public void A_journal_of_the_first_release_is_read_and_its_run_goes_on()
+    {
+        RunDecision[] decisions = [.. new[] { "submitted:v1", "generation-formed:v1" }.Select(manifest => (RunDecision)Serializer.FromBinary(Golden[manifest], manifest))];
+
+        var state = decisions.Aggregate(CoordinatorState.Empty, CoordinatorProtocol.Apply);
+
+        Assert.Equal(FirstSpec, state.Spec);
+        Assert.Equal((Plan.Number, null, true, RunPhase.Recovering), (state.LastGeneration, state.Reference, state.NumericsDiffer, state.Phase));
+        Assert.Equal(Plan.Members, state.Generation!.Members);
     }
 
     [Fact]
@@ -70,14 +90,25 @@ public sealed class CoordinatorSerializerTests : IAsyncDisposable
         object[] messages =
         [
             new SubmitRun(Spec),
-            new OfferWorker("run-1", new Hello { Worker = "w1", ProcessId = 7 }),
-            new ForwardFromWorker("run-1", "w1", new FromWorker { Heartbeat = new Heartbeat { Step = 3 } }),
-            new ReportLostWorker("run-1", "w1", "gone"),
+            new WatchRun("run-1"),
+            new WakeRun("run-1"),
+            new OfferWorker("run-1", "c1", new Hello { Worker = "w1", ProcessId = 7 }),
+            new StillLinked("run-1", "w1", "c1"),
+            new ForwardFromWorker("run-1", "w1", "c1", new FromWorker { Heartbeat = new Heartbeat { Step = 3 } }),
+            new ReportLostWorker("run-1", "w1", "c1", "gone"),
             new StopRun("run-1", "Ctrl-C"),
             new QueryRun("run-1"),
             new RunStatus("run-1", RunPhase.Ended, 2, 7, "/output/checkpoint-7"),
             new RunStatus("run-1", RunPhase.Idle, 0, null, null),
+            new RunHappened("run-1", new RunFinished(3, double.NaN, null, "ab", "/output")),
+            new WatchRefused("run-1", "unknown"),
             new DeliverToWorker(new FromCoordinator { Goodbye = new Goodbye { Reason = "over" } }),
+            CloseStream.Instance,
+            ProveAlive.Instance,
+            new ProvedAlive("w1", "c1"),
+            new TurnAway("twice", 2),
+            new OpenRun("run-1", 2, "c0", "/corpus"),
+            new CloseRun("run-1"),
         ];
 
         Assert.All(messages, message => Assert.Equal(message, Serializer.FromBinary(Serializer.ToBinary(message), Serializer.Manifest(message))));

@@ -1,8 +1,13 @@
 using System.Text;
 using Grpc.Core;
 using Grpc.Net.Client;
+using Akka.Actor;
+using Sora.Coordinator.Runs;
 using Sora.Protocol.Api;
+using Sora.Protocol.Generations;
+using Sora.Protocol.Jobs;
 using Sora.Protocol.Runs;
+using Status = Grpc.Core.Status;
 
 namespace Sora.Coordinator.Tests.Workers;
 
@@ -78,22 +83,122 @@ public sealed class WorkerGatewayTests
         await using var coordinator = await TestCoordinator.StartAsync();
         await using var worker = await FakeWorker.DialAsync(coordinator.Host, "w1", version: 99);
 
-        Assert.Contains("version 99, this coordinator 1", (await worker.HearAsync()).Refused.Reason);
+        Assert.Contains("version 99, this coordinator 2", (await worker.HearAsync()).Refused.Reason);
         Assert.True(await worker.StreamEndsAsync());
     }
 
     [Fact]
-    public async Task A_second_worker_of_the_same_name_is_turned_away()
+    public async Task A_second_process_of_the_same_name_is_turned_away_once_the_first_is_heard()
     {
         await using var coordinator = await TestCoordinator.StartAsync();
-        var run = await coordinator.Host.SubmitAsync(TestCoordinator.Submission("twins"));
+        var run = await coordinator.Host.SubmitAsync(TestCoordinator.Submission("twins", workers: 1));
         await using var first = await FakeWorker.DialAsync(coordinator.Host, "w1");
-        Assert.NotNull((await first.HearAsync()).Assignment);
-        await using var twin = await FakeWorker.DialAsync(coordinator.Host, "w1");
+        var generation = await FakeWorker.BeginAsync(first);
+        await using var twin = await FakeWorker.DialAsync(coordinator.Host, "w1", incarnation: "another process");
+        using var beating = new CancellationTokenSource();
+        var heart = BeatAsync(first, beating.Token);
 
         Assert.Contains("'w1' is connected already", (await twin.HearAsync()).Refused.Reason);
-        await run.StopAsync("done");
-        Assert.NotNull((await first.HearAsync()).Goodbye);
+        await beating.CancelAsync();
+        await heart;
+        await first.FinishRunAsync(generation);
+        Assert.IsType<RunFinished>((await TestCoordinator.ToEndAsync(run))[^1]);
+    }
+
+    [Fact]
+    public async Task A_worker_that_dials_again_supersedes_its_old_stream_and_nobody_else_notices()
+    {
+        await using var coordinator = await TestCoordinator.StartAsync(options => options with { AbsenceLimit = TimeSpan.FromMilliseconds(50) });
+        var run = await coordinator.Host.SubmitAsync(TestCoordinator.Submission("again"));
+        await using var first = await FakeWorker.DialAsync(coordinator.Host, "w1");
+        await using var second = await FakeWorker.DialAsync(coordinator.Host, "w2");
+        var generation = await FakeWorker.BeginAsync(first, second);
+        await coordinator.AllComputeAsync("again");
+
+        await using var again = await FakeWorker.DialAsync(coordinator.Host, "w1", FakeWorker.Training(generation, "w1", 1));
+        Assert.True(await first.StreamEndsAsync());
+        await again.FinishRunAsync(generation);
+        await second.FinishAsync(generation, 3, "weights");
+        var events = await TestCoordinator.ToEndAsync(run);
+
+        Assert.Single(events.OfType<GenerationFormed>());
+        Assert.Empty(events.OfType<WorkerLeft>());
+        Assert.IsType<RunFinished>(events[^1]);
+    }
+
+    [Fact]
+    public async Task What_an_old_stream_says_late_is_not_taken_for_new()
+    {
+        await using var coordinator = await TestCoordinator.StartAsync();
+        var run = await coordinator.Host.SubmitAsync(TestCoordinator.Submission("late", workers: 1));
+        await using var worker = await FakeWorker.DialAsync(coordinator.Host, "w1");
+        var generation = await FakeWorker.BeginAsync(worker);
+        await coordinator.AllComputeAsync("late");
+        var (system, _) = await coordinator.Host.Actors;
+        var jobs = JobRegion.Of(system);
+
+        jobs.Tell(new ForwardFromWorker("late", "w1", "an old one", new FromWorker { Failed = new Failed { Run = "late", Generation = 1, Message = "long ago", ExitCode = ExitCode.Diverged } }));
+        jobs.Tell(new ReportLostWorker("late", "w1", "an old one", "long ago"));
+        await worker.FinishRunAsync(generation);
+
+        Assert.IsType<RunFinished>((await TestCoordinator.ToEndAsync(run))[^1]);
+    }
+
+    [Fact]
+    public async Task A_worker_of_a_run_that_is_over_or_unknown_is_sent_home()
+    {
+        await using var coordinator = await TestCoordinator.StartAsync();
+        var run = await coordinator.Host.SubmitAsync(TestCoordinator.Submission("over", workers: 1));
+        await using var worker = await FakeWorker.DialAsync(coordinator.Host, "w1");
+        var generation = await FakeWorker.BeginAsync(worker);
+        await worker.FinishRunAsync(generation);
+        await TestCoordinator.ToEndAsync(run);
+        await using var late = await FakeWorker.DialAsync(coordinator.Host, "w2", FakeWorker.Training(generation, "w2", 2));
+        generation.Run = "never heard of";
+        await using var stranger = await FakeWorker.DialAsync(coordinator.Host, "w3", FakeWorker.Training(generation, "w3", 2));
+
+        var goodbye = (await late.HearAsync()).Goodbye;
+        Assert.Equal(("the run is finished", 0u), (goodbye.Reason, goodbye.ExitCode));
+        Assert.Contains("never heard of", (await stranger.HearAsync()).Goodbye.Reason);
+    }
+
+    [Fact]
+    public async Task A_worker_in_reserve_goes_to_the_next_run_or_home()
+    {
+        await using var coordinator = await TestCoordinator.StartAsync();
+        var run = await coordinator.Host.SubmitAsync(TestCoordinator.Submission("first", workers: 1));
+        await using var worker = await FakeWorker.DialAsync(coordinator.Host, "w1");
+        var generation = await FakeWorker.BeginAsync(worker);
+        await using var spare = await FakeWorker.DialAsync(coordinator.Host, "w2");
+        await using var other = await FakeWorker.DialAsync(coordinator.Host, "w3");
+        var next = await coordinator.Host.SubmitAsync(TestCoordinator.Submission("second", workers: 1));
+        await TestCoordinator.ReachesAsync(coordinator.Host, "second", RunPhase.Gathering);
+        await worker.FinishRunAsync(generation);
+        Assert.IsType<RunFinished>((await TestCoordinator.ToEndAsync(run))[^1]);
+
+        // Which of the two gets the place and which goes into reserve once more is left to chance.
+        var heard = new[] { spare.HearAsync(), other.HearAsync() };
+        var index = Array.IndexOf(heard, await Task.WhenAny(heard));
+        Assert.Equal("second", (await heard[index]).Assignment.Run);
+        var taken = new[] { spare, other }[index];
+        await taken.SayAsync(new FromWorker { Canary = new CanaryResult { Run = "second", Sha256 = "same", Parameters = 10 } });
+        await taken.FinishRunAsync(await taken.ReadyAsync());
+        Assert.IsType<RunFinished>((await TestCoordinator.ToEndAsync(next))[^1]);
+        Assert.NotNull((await heard[1 - index]).Goodbye);
+    }
+
+    private static async Task BeatAsync(FakeWorker worker, CancellationToken stop)
+    {
+        using var timer = new PeriodicTimer(TimeSpan.FromMilliseconds(20));
+        try
+        {
+            while (await timer.WaitForNextTickAsync(stop))
+                await worker.BeatAsync();
+        }
+        catch (OperationCanceledException)
+        {
+            // Enough.
+        }
     }
 
     [Fact]

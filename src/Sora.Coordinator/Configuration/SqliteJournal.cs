@@ -1,21 +1,25 @@
+using System.Data.Common;
 using Microsoft.Data.Sqlite;
 using Sora.Protocol.Jobs;
 
 namespace Sora.Coordinator.Configuration;
 
-/// <summary>The SQLite file of an embedded coordinator's journal.</summary>
-internal static class JournalFile
+/// <summary>The journal of a coordinator that is alone: a file in its state folder.</summary>
+internal sealed class SqliteJournal(CoordinatorOptions options) : Journal
 {
-    public static string ConnectionString(CoordinatorOptions options) =>
+    public override string ProviderName => "SQLite.MS";
+
+    public override string ConnectionString { get; } =
         new SqliteConnectionStringBuilder { DataSource = options.JournalPath, DefaultTimeout = 30 }.ConnectionString;
 
-    /// <summary>Opens the file once, so that one that cannot be used is told at the start and by name.</summary>
-    public static void Prepare(CoordinatorOptions options)
+    public override bool CreatesTable => true;
+
+    public override void Prepare()
     {
         try
         {
             Directory.CreateDirectory(options.StateDir);
-            using var connection = new SqliteConnection(ConnectionString(options));
+            using var connection = Connect();
             connection.Open();
             using var command = connection.CreateCommand();
             // Readers and the writer do not block each other, and two coordinators may share the folder.
@@ -29,9 +33,13 @@ internal static class JournalFile
     }
 
     /// <summary>Closes pooled connections, which folds the write-ahead log into the file.</summary>
-    public static void Close(CoordinatorOptions options)
+    public override void Close()
     {
-        using var connection = new SqliteConnection(ConnectionString(options));
+        using var connection = new SqliteConnection(ConnectionString);
         SqliteConnection.ClearPool(connection);
     }
+
+    protected override string TableExists => "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'journal'";
+
+    protected override DbConnection Connect() => new SqliteConnection(ConnectionString);
 }

@@ -1,0 +1,77 @@
+using System.Threading.Channels;
+using Akka.Actor;
+using Sora.Protocol.Generations;
+using Sora.Protocol.Jobs;
+using Sora.Protocol.Runs;
+
+namespace Sora.Coordinator.Runs;
+
+/// <summary>For a <see cref="RunWatch"/>: have the run stopped.</summary>
+internal sealed record StopWatchedRun(string Reason) : INoSerializationVerificationNeeded;
+
+/// <summary>
+/// Watches a run for somebody here, wherever its entity is. It asks again and again, so that neither a lost message nor an
+/// entity that moves leaves anybody waiting. Completing the channel with an error says why there is nothing to watch.
+/// </summary>
+internal sealed class RunWatch : ReceiveActor, IWithTimers
+{
+    private readonly string _run;
+    private readonly RunSpec? _submission;
+    private readonly ChannelWriter<RunEvent> _events;
+    private readonly RunNews _news;
+    private bool _answered;
+    private string? _stop;
+
+    public RunWatch(string run, RunSpec? submission, long from, ChannelWriter<RunEvent> events)
+    {
+        _run = run;
+        _submission = submission;
+        _events = events;
+        _news = new RunNews(from);
+        Receive<Pulse>(_ => Ask());
+        Receive<RunHappened>(happened => Hear(happened.Event));
+        Receive<WatchRefused>(refused =>
+        {
+            _events.TryComplete(new SoraException(refused.Reason, ExitCode.Usage));
+            Context.Stop(Self);
+        });
+        Receive<StopWatchedRun>(stop =>
+        {
+            _stop ??= stop.Reason;
+            Ask();
+        });
+    }
+
+    public ITimerScheduler Timers { get; set; } = null!;
+
+    public static Props Submitting(RunSpec spec, ChannelWriter<RunEvent> events) => Props.Create(() => new RunWatch(spec.Run, spec, -1, events));
+
+    public static Props Watching(string run, long from, ChannelWriter<RunEvent> events) => Props.Create(() => new RunWatch(run, null, from, events));
+
+    protected override void PreStart() => Timers.StartPeriodicTimer(nameof(Pulse), Pulse.Instance, TimeSpan.Zero, JobEntity.AnnouncementInterval);
+
+    protected override void PostStop() => _events.TryComplete();
+
+    private void Ask()
+    {
+        var jobs = JobRegion.Of(Context.System);
+        jobs.Tell(_submission is not null && !_answered ? new SubmitRun(_submission) : new WatchRun(_run));
+        // A coordinator that breaks down forgets that it was to stop the run.
+        if (_stop is not null && _answered)
+            jobs.Tell(new StopRun(_run, _stop));
+    }
+
+    private void Hear(RunEvent happened)
+    {
+        _answered = true;
+        if (_news.IsNews(happened))
+            _events.TryWrite(happened);
+        if (happened is RunFinished or RunStopped or RunFailed)
+            Context.Stop(Self);
+    }
+
+    private sealed class Pulse : INoSerializationVerificationNeeded
+    {
+        public static readonly Pulse Instance = new();
+    }
+}
