@@ -74,7 +74,10 @@ public static partial class CoordinatorProtocol
             case WorkerStage.Assigned or WorkerStage.Proven:
             case WorkerStage.Waiting when worker.HeldStep < 0:
                 PutOut(turn, worker, lost.Reason);
-                GiveUpStart(turn, new RunFault(worker.Id, $"{Capital(worker)} was lost before training began: {lost.Reason}", ExitCode.Failure));
+                FillPlaces(turn);
+                // Whoever started it may start another: it gets the time the first one had.
+                if (turn.State is { Phase: RunPhase.Gathering, LastGeneration: 0 })
+                    turn.Do(new SetTimer(RunTimer.Arrival));
                 break;
             case WorkerStage.Joining:
                 PutOut(turn, worker, lost.Reason);

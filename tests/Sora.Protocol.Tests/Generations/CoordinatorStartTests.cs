@@ -142,6 +142,30 @@ public sealed class CoordinatorStartTests
     }
 
     [Fact]
+    public void A_run_that_may_have_more_or_fewer_workers_waits_for_the_least_and_says_so_once()
+    {
+        var scene = new CoordinatorScene(workers: 4, change: spec => spec with { StartWorkers = 2, MinWorkers = 2 }).Join("w1");
+        scene.TimeOut(RunTimer.Arrival);
+        scene.TimeOut(RunTimer.Arrival);
+        Assert.Equal(new RunWaiting(1, 2, 0), Assert.Single(scene.Events.OfType<RunWaiting>()));
+
+        Assert.Equal(["w1", "w2"], scene.Join("w2").Form().Members);
+    }
+
+    [Fact]
+    public void A_worker_lost_before_training_began_may_come_again()
+    {
+        var scene = new CoordinatorScene().Arrive("w1", "w2").Prove(("w1", "a"));
+        scene.Lose("w2");
+        Assert.Null(scene.Outcome);
+        Assert.Contains(scene.Effects, effect => effect is SetTimer { Timer: RunTimer.Arrival });
+        scene.Happen(new WorkerArrived(HelloOf("w2", incarnation: "second")));
+        scene.Prove(("w2", "a"));
+
+        Assert.Equal(["w1", "w2"], scene.Form().Members);
+    }
+
+    [Fact]
     public void A_worker_that_fails_before_it_proved_itself_ends_the_run_with_its_own_words()
     {
         var scene = new CoordinatorScene().Arrive("w1", "w2");
