@@ -18,6 +18,8 @@ internal static class RunJson
         [typeof(RunStarted)] = "started",
         [typeof(WorkerJoined)] = "worker_joined",
         [typeof(WorkerRefused)] = "worker_refused",
+        [typeof(WorkerLeft)] = "worker_left",
+        [typeof(RunWaiting)] = "waiting",
         [typeof(GenerationFormed)] = "generation",
         [typeof(StepCommitted)] = "step",
         [typeof(Evaluated)] = "evaluation",
@@ -29,6 +31,9 @@ internal static class RunJson
         [typeof(RunPlan)] = "plan",
         [typeof(DataProgress)] = "data_progress",
         [typeof(DataReady)] = "data",
+        [typeof(CoordinatorListening)] = "listening",
+        [typeof(WorkerRestarting)] = "worker_restarting",
+        [typeof(WorkerStaysDown)] = "worker_stays_down",
         [typeof(TextSampled)] = "sample",
         [typeof(LossCurveDrawn)] = "loss_curve",
     };

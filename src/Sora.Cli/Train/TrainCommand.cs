@@ -28,7 +28,7 @@ internal sealed class TrainCommand(LoadedJob loaded, TrainOptions options, Guard
     {
         foreach (var warning in loaded.Warnings) display.Show(new RunWarning(warning));
         var workers = WorkerCount.Of(_job);
-        var (local, token) = Local(workers);
+        var (local, token) = Local(workers.Most);
         using var output = OutputFolder.Open(_job.OutputDir);
         WorkerProcesses? processes = null;
         using var signals = new StopSignals(code =>
@@ -52,10 +52,13 @@ internal sealed class TrainCommand(LoadedJob loaded, TrainOptions options, Guard
             if (options.Overwrite) RemoveEarlierRun(output);
             began = true;
             using var history = LossHistory.Open(output.Path, checkpoint?.Manifest.Step ?? 0);
-            using var started = processes = WorkerProcesses.Start(local, coordinator.Address, coordinator.Token, output.Logs, _job.ThreadsPerWorker, WorkerCount.OneGpuEach(_job));
+            using var tokenFile = TokenFile.Write(Path.Combine(output.Path, StateFolder), coordinator.Token);
+            display.Show(new CoordinatorListening(Reachable(coordinator.Address), tokenFile.Path));
+            using var started = processes = WorkerProcesses.Start(
+                local, new WorkerLaunch(coordinator.Address, coordinator.Token, output.Logs, _job.ThreadsPerWorker, WorkerCount.OneGpuEach(_job)), _job.MaxRestarts, clock);
             var run = await coordinator.SubmitAsync(Submission(corpus, size, checkpoint, workers) with { Device = local > 0 ? LocalDevice.Of(_job) : null });
 
-            var end = await new RunFollower(display, history, signals, clock).FollowAsync(run, processes);
+            var end = await new RunFollower(display, history, signals, processes, local == workers.Most ? workers : null, clock).FollowAsync(run);
             await processes.EndAsync(WorkerGrace);
             return Conclude(end, output, processes, signals);
         }
@@ -75,11 +78,9 @@ internal sealed class TrainCommand(LoadedJob loaded, TrainOptions options, Guard
     {
         var token = Environment.GetEnvironmentVariable(WorkerProcesses.TokenVariable) ?? "";
         if (options.LocalWorkers is not { } local) return (workers, token);
-        if (local < 0 || local > workers)
-            throw new SoraException($"--local-workers is {local}: use 0 to {workers}, which is how many workers the run has.", ExitCode.Usage);
-        return local == workers || token.Length > 0
+        return local >= 0 && local <= workers
             ? (local, token)
-            : throw new SoraException($"Workers of other machines must show a token: set {WorkerProcesses.TokenVariable} to a secret here and there.", ExitCode.Usage);
+            : throw new SoraException($"--local-workers is {local}: use 0 to {workers}, which is how many workers the run has.", ExitCode.Usage);
     }
 
     private ResumePoint Resume()
@@ -148,7 +149,7 @@ internal sealed class TrainCommand(LoadedJob loaded, TrainOptions options, Guard
         }
     }
 
-    private RunSubmission Submission(PreparedCorpus corpus, NetworkSize size, CheckpointReader? checkpoint, int workers) => new()
+    private RunSubmission Submission(PreparedCorpus corpus, NetworkSize size, CheckpointReader? checkpoint, WorkerRange workers) => new()
     {
         Run = Guid.NewGuid().ToString("N"),
         Job = _job,
@@ -159,12 +160,20 @@ internal sealed class TrainCommand(LoadedJob loaded, TrainOptions options, Guard
         OutputDir = _job.OutputDir,
         ResumeFrom = checkpoint?.Path,
         FirstStep = checkpoint?.Manifest.Step ?? 0,
-        Workers = workers,
+        Workers = workers.Most,
+        StartWorkers = workers.Start,
+        MinWorkers = workers.Least,
         // The canary is a function of the job: one made by another job says nothing about this machine.
         ExpectedCanary = IsSameJob(checkpoint) ? checkpoint?.Manifest.Canary : null,
         ExpectedFingerprint = IsSameJob(checkpoint) ? checkpoint?.Manifest.Numerics : null,
         Parameters = size.Parameters,
     };
+
+    // "All addresses" can be dialled on this machine only by another name.
+    private string Reachable(string address) =>
+        Uri.TryCreate(options.Listen, UriKind.Absolute, out var listening) && listening.Host is "0.0.0.0" or "[::]"
+            ? new UriBuilder(address) { Host = Environment.MachineName }.Uri.GetLeftPart(UriPartial.Authority)
+            : address;
 
     private bool IsSameJob(CheckpointReader? checkpoint) => checkpoint is not null && JobHash.Of(checkpoint.Job) == JobHash.Of(_job);
 

@@ -25,13 +25,13 @@ internal static class TrainVerb
         var json = new Option<bool>("--json") { Description = "Print one JSON object a line on stdout and nothing else there." };
         var listen = new Option<string>("--listen")
         {
-            Description = "Where the coordinator listens for its workers; port 0 takes a free one.",
+            Description = "Where the coordinator listens for its workers; port 0 takes a free one. The token they show is printed nowhere: it lies in OUTPUT/coordinator/token, or is what SORA_WORKER_TOKEN says.",
             HelpName = "URL",
             DefaultValueFactory = _ => "http://127.0.0.1:0",
         };
         var local = new Option<int?>("--local-workers")
         {
-            Description = $"Workers to start on this machine; the rest of --workers dial in by 'sora worker start' and show the token in {WorkerProcesses.TokenVariable}. Default: all.",
+            Description = "Workers to start on this machine; the rest of --workers dial in by 'sora worker --coordinator URL'. Default: all.",
             HelpName = "N",
         };
         var verb = new Verb("train", "Train a network: data, coordinator, workers and all.",
@@ -39,6 +39,7 @@ internal static class TrainVerb
             "sora train examples/own-text.yaml --data my-texts/ --set model.hidden_size=512",
             "sora train job.yaml --dry-run                     # size, memory, tokens, bytes on the wire",
             "sora train job.yaml --resume auto                 # go on after Ctrl-C, a crash or a reboot",
+            "sora train job.yaml --workers 2:8 --local-workers 2 --listen http://0.0.0.0:5400  # more may join while it runs",
             "sora train job.yaml --json | jq -r .loss          # for programs");
         job.AddTo(verb);
         foreach (var option in new Option[] { resume, overwrite, dryRun, json, listen, local }) verb.Options.Add(option);
