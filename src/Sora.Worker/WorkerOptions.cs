@@ -6,8 +6,11 @@ namespace Sora.Worker;
 /// <summary>What a worker process is started with.</summary>
 public sealed record WorkerOptions
 {
-    /// <summary>Where the coordinator listens: <c>http://host:port</c> on loopback or a trusted network, <c>https://</c> elsewhere.</summary>
-    public required Uri Coordinator { get; init; }
+    /// <summary>
+    /// Where the coordinators listen, in the order in which to try them: <c>http://host:port</c> on loopback or a trusted
+    /// network, <c>https://</c> elsewhere.
+    /// </summary>
+    public required IReadOnlyList<Uri> Coordinators { get; init; }
 
     /// <summary>What the coordinator wants to see before it talks.</summary>
     public required string Token { get; init; }
@@ -30,12 +33,18 @@ public sealed record WorkerOptions
     /// <summary>End when standard input ends: whoever started this worker holds it open and is gone then.</summary>
     public bool EndWithStandardInput { get; init; }
 
-    /// <summary>How long to look for the coordinator at the start.</summary>
+    /// <summary>How long to look for a coordinator as long as there is no work.</summary>
     public TimeSpan ConnectTimeout { get; init; } = TimeSpan.FromSeconds(30);
+
+    /// <summary>How long to look for a coordinator while there is work; it goes on meanwhile.</summary>
+    public TimeSpan ReconnectLimit { get; init; } = TimeSpan.FromHours(1);
 
     /// <summary>Where logs go.</summary>
     public ILoggerFactory LoggerFactory { get; init; } = NullLoggerFactory.Instance;
 
     /// <summary>Clock.</summary>
     public TimeProvider Time { get; init; } = TimeProvider.System;
+
+    /// <summary>Draws the pauses between attempts to reach a coordinator.</summary>
+    public Random Random { get; init; } = Random.Shared;
 }

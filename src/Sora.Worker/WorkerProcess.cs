@@ -18,8 +18,7 @@ public static partial class WorkerProcess
     /// <summary>Runs a worker to its end.</summary>
     /// <param name="options">What to do.</param>
     /// <param name="stop">
-    /// Asks for the worker's end, as SIGTERM does: in training, all workers of the run stop after the same step and a
-    /// checkpoint is written.
+    /// Asks for the worker's end, as SIGTERM does: it finishes the step, hands over its state and its lanes, and leaves.
     /// </param>
     /// <returns>The exit code for the process.</returns>
     /// <exception cref="SoraException">libtorch or the sockets of this machine cannot be used.</exception>
@@ -30,19 +29,20 @@ public static partial class WorkerProcess
         var training = new TrainingThread();
         try
         {
-            using var client = new CoordinatorClient(options);
+            using var dialer = new CoordinatorDialer(options);
             using var listener = new ExchangeListener(SocketPath(folder.Path), LocalAddress(options));
-            var work = new RunWork(options, new AssignedCorpus(options, new CoordinatorCorpora(client), folder.Path));
+            var work = new RunWork(options, new AssignedCorpus(options, new CoordinatorCorpora(dialer), folder.Path));
             var machine = await training.RunAsync(work.Inspect);
             var name = options.Name.Length > 0 ? options.Name : $"{Environment.MachineName}-{Environment.ProcessId}";
-            LogStart(log, name, machine.Fingerprint, options.Coordinator, string.Join(", ", listener.Endpoints));
+            LogStart(log, name, machine.Fingerprint, string.Join(", ", dialer.Coordinators), string.Join(", ", listener.Endpoints));
 
-            await using var stream = new CoordinatorStream(client);
-            var session = new WorkerSession(name, stream, work, training, listener, machine, options.Time, log);
-            await using var stopping = stop.UnsafeRegister(_ => session.Post(new WorkerEvent.StopSignalled("this worker was told to end")), null);
+            var session = new WorkerSession(name, dialer, work, training, listener, machine, options, log);
+            await using var stopping = stop.UnsafeRegister(_ => session.Post(new WorkerEvent.DrainSignalled("this worker was told to end")), null);
             if (options.EndWithStandardInput)
                 WatchStandardInput(session);
             var exitCode = await session.RunAsync();
+            // A step that waits for its data waits no longer.
+            dialer.Dispose();
             await UnwindAsync(training, work, log, options.Time);
             return exitCode;
         }
@@ -86,20 +86,28 @@ public static partial class WorkerProcess
                 ? given
                 : throw new SoraException($"'{options.BindAddress}' is no IP address of this machine to listen on.", ExitCode.Usage);
         }
-        if (options.Coordinator.IsLoopback)
+        if (options.Coordinators.All(coordinator => coordinator.IsLoopback))
             return IPAddress.Loopback;
-        try
+        SocketException? last = null;
+        foreach (var coordinator in options.Coordinators.Where(coordinator => !coordinator.IsLoopback))
         {
-            // Connecting a datagram socket sends nothing; it only asks the routing table.
-            using var probe = new Socket(SocketType.Dgram, ProtocolType.Udp);
-            probe.Connect(options.Coordinator.Host, options.Coordinator.Port);
-            var address = ((IPEndPoint)probe.LocalEndPoint!).Address;
-            return address.IsIPv4MappedToIPv6 ? address.MapToIPv4() : address;
+            try
+            {
+                // Connecting a datagram socket sends nothing; it only asks the routing table.
+                using var probe = new Socket(SocketType.Dgram, ProtocolType.Udp);
+                probe.Connect(coordinator.Host, coordinator.Port);
+                var address = ((IPEndPoint)probe.LocalEndPoint!).Address;
+                return address.IsIPv4MappedToIPv6 ? address.MapToIPv4() : address;
+            }
+            catch (SocketException e)
+            {
+                // The next one may be reachable.
+                last = e;
+            }
         }
-        catch (SocketException e)
-        {
-            throw new SoraException($"{options.Coordinator.Host} cannot be reached from this machine: {e.Message}. Check the coordinator's address.", ExitCode.Unreachable, e);
-        }
+        throw new SoraException(
+            $"{string.Join(" and ", options.Coordinators.Select(coordinator => coordinator.Host))} cannot be reached from this machine: {last!.Message}. Check the coordinator's address.",
+            ExitCode.Unreachable, last);
     }
 
     private static void WatchStandardInput(WorkerSession session)
@@ -113,14 +121,14 @@ public static partial class WorkerProcess
             {
                 // Nothing is said there; only the end counts.
             }
-            session.Post(new WorkerEvent.CoordinatorLost("whoever started this worker is gone."));
+            session.Post(new WorkerEvent.CoordinatorGone("whoever started this worker is gone."));
         })
         { IsBackground = true, Name = "standard input" };
         watch.Start();
     }
 
     [LoggerMessage(2010, LogLevel.Information, "Worker {Worker} ({Numerics}) dials {Coordinator}; peers dial {Endpoints}")]
-    private static partial void LogStart(ILogger logger, string worker, string numerics, Uri coordinator, string endpoints);
+    private static partial void LogStart(ILogger logger, string worker, string numerics, string coordinator, string endpoints);
 
     [LoggerMessage(2011, LogLevel.Warning, "A step was still being computed after {Seconds} s; it is left behind")]
     private static partial void LogStillComputing(ILogger logger, double seconds);

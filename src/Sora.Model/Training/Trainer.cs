@@ -161,6 +161,10 @@ public sealed class Trainer : IDisposable
         return new EvaluationResult(Step, loss, loss / Math.Log(2) / data.ValidationBytesPerToken, totals.TargetTokens);
     }
 
+    /// <summary>Returns when all workers have called it at this step.</summary>
+    public void AwaitOthers(IGradientExchange exchange) =>
+        exchange.Gather(Step, [.. Enumerable.Range(exchange.Lanes.First, exchange.Lanes.Count).Select(lane => new LaneTotals(lane, 0, 0))]);
+
     /// <summary>Goes back to the initial weights and an optimizer that remembers nothing, as when it was made.</summary>
     public void Reset()
     {

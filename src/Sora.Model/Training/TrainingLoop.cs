@@ -22,6 +22,9 @@ public static class TrainingLoop
         Trainer trainer, IBatchSource data, IGradientExchange exchange, ITrainingHost host, long evaluatedStep = -1, long savedStep = -1)
     {
         var job = trainer.Job;
+        // Without a step nobody would wait for those who are still taking up the state.
+        if (trainer.Step == job.MaxSteps)
+            trainer.AwaitOthers(exchange);
         DoWhatIsDue();
         while (trainer.Step < job.MaxSteps)
         {

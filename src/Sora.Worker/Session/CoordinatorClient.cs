@@ -5,51 +5,64 @@ using Sora.Protocol.Api;
 
 namespace Sora.Worker.Session;
 
-/// <summary>The connection to a coordinator, for the session's stream and for the pieces of the corpus.</summary>
+/// <summary>One connection to one coordinator, for the session's stream and for the pieces of the corpus. A new dial makes a new one.</summary>
 internal sealed class CoordinatorClient : IDisposable
 {
     // A manifest lists the hash of every piece of the corpus.
     private const int MaxMessageBytes = 256 << 20;
-    private readonly WorkerOptions _options;
+    private readonly Uri _address;
     private readonly GrpcChannel _channel;
 
-    public CoordinatorClient(WorkerOptions options)
+    public CoordinatorClient(Uri address, string token)
     {
-        _options = options;
-        _channel = GrpcChannel.ForAddress(options.Coordinator, new GrpcChannelOptions
+        _address = address;
+        _channel = GrpcChannel.ForAddress(address, new GrpcChannelOptions
         {
             MaxReceiveMessageSize = MaxMessageBytes,
             HttpHandler = new SocketsHttpHandler
             {
                 // Pings tell a coordinator that vanished without a word from one that has nothing to say.
-                KeepAlivePingDelay = TimeSpan.FromSeconds(15),
-                KeepAlivePingTimeout = TimeSpan.FromSeconds(15),
+                KeepAlivePingDelay = TimeSpan.FromSeconds(4),
+                KeepAlivePingTimeout = TimeSpan.FromSeconds(4),
                 PooledConnectionIdleTimeout = Timeout.InfiniteTimeSpan,
                 UseProxy = false,
             },
             DisposeHttpClient = true,
         });
         Gateway = new WorkerGateway.WorkerGatewayClient(_channel);
-        Headers = new Metadata { { "authorization", "Bearer " + options.Token } };
+        Headers = new Metadata { { "authorization", "Bearer " + token } };
     }
 
     public WorkerGateway.WorkerGatewayClient Gateway { get; }
 
     public Metadata Headers { get; }
 
-    /// <exception cref="CoordinatorLostException">It does not answer in time.</exception>
-    public async Task ConnectAsync(CancellationToken cancellationToken)
+    public bool IsClosed { get; private set; }
+
+    /// <summary>Connects, or finds at once that nobody listens there: when to try again is not the channel's business.</summary>
+    /// <exception cref="CoordinatorLostException">It does not answer, or not in time.</exception>
+    public async Task ConnectAsync(TimeSpan timeout, TimeProvider time, CancellationToken cancellationToken)
     {
         using var limit = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
-        using var timer = _options.Time.CreateTimer(_ => limit.Cancel(), null, _options.ConnectTimeout, Timeout.InfiniteTimeSpan);
+        using var timer = time.CreateTimer(_ => limit.Cancel(), null, timeout, Timeout.InfiniteTimeSpan);
+        var connecting = _channel.ConnectAsync(limit.Token);
         try
         {
-            await _channel.ConnectAsync(limit.Token);
+            while (_channel.State is var state and not ConnectivityState.Ready)
+            {
+                if (state == ConnectivityState.TransientFailure)
+                    throw new CoordinatorLostException($"nobody listens at {_address}", refused: false);
+                await _channel.WaitForStateChangedAsync(state, limit.Token);
+            }
         }
         catch (OperationCanceledException e) when (!cancellationToken.IsCancellationRequested)
         {
-            throw new CoordinatorLostException(
-                $"no coordinator answered at {_options.Coordinator} within {_options.ConnectTimeout.TotalSeconds:0} s. Is it running, and is the address right?", refused: false, e);
+            throw new CoordinatorLostException($"{_address} did not answer within {timeout.TotalSeconds:0.#} s", refused: false, e);
+        }
+        finally
+        {
+            await limit.CancelAsync();
+            await connecting.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         }
     }
 
@@ -57,11 +70,15 @@ internal sealed class CoordinatorClient : IDisposable
     public CoordinatorLostException Explain(RpcException e) => e.StatusCode switch
     {
         StatusCode.Unauthenticated or StatusCode.PermissionDenied => new CoordinatorLostException(e.Status.Detail, refused: true, e),
-        StatusCode.Unavailable => new CoordinatorLostException($"the connection to {_options.Coordinator} broke ({Cause(e)}).", refused: false, e),
-        _ => new CoordinatorLostException($"{_options.Coordinator} ended the stream: {e.Status.StatusCode}, {e.Status.Detail}", refused: false, e),
+        StatusCode.Unavailable => new CoordinatorLostException($"the connection to {_address} broke ({Cause(e)}).", refused: false, e),
+        _ => new CoordinatorLostException($"{_address} ended the stream: {e.Status.StatusCode}, {e.Status.Detail}", refused: false, e),
     };
 
-    public void Dispose() => _channel.Dispose();
+    public void Dispose()
+    {
+        IsClosed = true;
+        _channel.Dispose();
+    }
 
     private static string Cause(RpcException e)
     {

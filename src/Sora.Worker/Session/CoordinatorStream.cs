@@ -5,40 +5,41 @@ using Sora.Protocol.Api;
 
 namespace Sora.Worker.Session;
 
-/// <summary>The stream over gRPC: one call that lasts as long as the worker.</summary>
-internal sealed class CoordinatorStream(CoordinatorClient coordinator) : ICoordinatorStream
+/// <summary>The stream over gRPC: one call, on a connection that ends with it.</summary>
+internal sealed class CoordinatorStream : ICoordinatorStream
 {
     private readonly Channel<FromWorker> _outgoing = Channel.CreateUnbounded<FromWorker>(new UnboundedChannelOptions { SingleReader = true });
-    private AsyncDuplexStreamingCall<FromWorker, FromCoordinator>? _call;
-    private Task _sending = Task.CompletedTask;
+    private readonly CoordinatorClient _client;
+    private readonly AsyncDuplexStreamingCall<FromWorker, FromCoordinator> _call;
+    private readonly Task _sending;
 
-    public async Task OpenAsync(CancellationToken cancellationToken)
+    /// <param name="client">Connected; owned from here on.</param>
+    public CoordinatorStream(CoordinatorClient client)
     {
-        await coordinator.ConnectAsync(cancellationToken);
-        _call = coordinator.Gateway.Session(coordinator.Headers, cancellationToken: CancellationToken.None);
-        _sending = SendAllAsync(_call.RequestStream);
+        _client = client;
+        _call = client.Gateway.Session(client.Headers, cancellationToken: CancellationToken.None);
+        _sending = SendAllAsync();
     }
 
     public void Send(FromWorker message) => _outgoing.Writer.TryWrite(message);
 
     public async IAsyncEnumerable<FromCoordinator> ReceiveAsync([EnumeratorCancellation] CancellationToken cancellationToken)
     {
-        var messages = (_call ?? throw new InvalidOperationException("The stream is not open.")).ResponseStream;
         while (true)
         {
             bool more;
             try
             {
-                more = await messages.MoveNext(cancellationToken);
+                more = await _call.ResponseStream.MoveNext(cancellationToken);
             }
             catch (RpcException e)
             {
                 cancellationToken.ThrowIfCancellationRequested();
-                throw coordinator.Explain(e);
+                throw _client.Explain(e);
             }
             if (!more)
                 yield break;
-            yield return messages.Current;
+            yield return _call.ResponseStream.Current;
         }
     }
 
@@ -51,17 +52,18 @@ internal sealed class CoordinatorStream(CoordinatorClient coordinator) : ICoordi
     public async ValueTask DisposeAsync()
     {
         _outgoing.Writer.TryComplete();
-        _call?.Dispose();
+        _call.Dispose();
         await _sending.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        _client.Dispose();
     }
 
-    private async Task SendAllAsync(IClientStreamWriter<FromWorker> stream)
+    private async Task SendAllAsync()
     {
         try
         {
             await foreach (var message in _outgoing.Reader.ReadAllAsync())
-                await stream.WriteAsync(message);
-            await stream.CompleteAsync();
+                await _call.RequestStream.WriteAsync(message);
+            await _call.RequestStream.CompleteAsync();
         }
         catch (Exception e) when (e is RpcException or InvalidOperationException or OperationCanceledException)
         {

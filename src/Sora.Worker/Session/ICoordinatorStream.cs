@@ -2,13 +2,9 @@ using Sora.Protocol.Api;
 
 namespace Sora.Worker.Session;
 
-/// <summary>The stream between a worker and its coordinator.</summary>
+/// <summary>An open stream between a worker and a coordinator.</summary>
 internal interface ICoordinatorStream : IAsyncDisposable
 {
-    /// <summary>Connects.</summary>
-    /// <exception cref="CoordinatorLostException">No coordinator answers.</exception>
-    Task OpenAsync(CancellationToken cancellationToken);
-
     /// <summary>Queues a message. Never blocks; dropped when the stream is broken, which <see cref="ReceiveAsync"/> tells.</summary>
     void Send(FromWorker message);
 
@@ -18,6 +14,19 @@ internal interface ICoordinatorStream : IAsyncDisposable
 
     /// <summary>Sends what is queued and closes this end.</summary>
     Task CompleteAsync(CancellationToken cancellationToken);
+}
+
+/// <summary>Opens streams to the coordinators of a list.</summary>
+internal interface ICoordinatorDialer
+{
+    /// <summary>Their addresses, for people.</summary>
+    IReadOnlyList<string> Coordinators { get; }
+
+    /// <summary>Tries one of them, once.</summary>
+    /// <param name="coordinator">Its place in the list.</param>
+    /// <param name="cancellationToken">Gives up.</param>
+    /// <exception cref="CoordinatorLostException">It does not answer.</exception>
+    Task<ICoordinatorStream> DialAsync(int coordinator, CancellationToken cancellationToken);
 }
 
 /// <summary>The coordinator cannot be reached, or does not want to be.</summary>

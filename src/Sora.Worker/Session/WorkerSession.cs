@@ -2,10 +2,8 @@ using System.Threading.Channels;
 using Microsoft.Extensions.Logging;
 using Sora.Model.Training;
 using Sora.Protocol.Api;
-using Sora.Protocol.Exchange;
 using Sora.Protocol.Generations;
 using Sora.Protocol.Jobs;
-using Sora.Protocol.Wire;
 using Sora.Worker.Exchange;
 using Sora.Worker.Work;
 
@@ -13,139 +11,191 @@ namespace Sora.Worker.Session;
 
 /// <summary>
 /// The shell of <see cref="WorkerProtocol"/>: one loop that takes what happens, lets the state machine decide, and does what it
-/// says. What takes long runs elsewhere, tensors on the training thread, and comes back as an event.
+/// says. What takes long runs elsewhere, tensors on the training thread, and comes back into the loop, which alone touches
+/// what is below. Streams come and go meanwhile; work does not depend on them.
 /// </summary>
-internal sealed partial class WorkerSession : IWorkReports
+internal sealed partial class WorkerSession : ILinkOwner
 {
-    private static readonly TimeSpan HeartbeatInterval = TimeSpan.FromSeconds(3);
+    private static readonly TimeSpan HeartbeatInterval = TimeSpan.FromSeconds(1);
     private static readonly TimeSpan FarewellTime = TimeSpan.FromSeconds(5);
 
-    private readonly ICoordinatorStream _coordinator;
+    private readonly WorkerOptions _options;
+    private readonly ICoordinatorDialer _dialer;
     private readonly IRunWork _work;
     private readonly TrainingThread _training;
     private readonly ExchangeListener _listener;
-    private readonly Machine _machine;
-    private readonly TimeProvider _time;
+    private readonly Hello _introduction;
     private readonly ILogger _log;
-    private readonly Channel<WorkerEvent> _events = Channel.CreateUnbounded<WorkerEvent>(new UnboundedChannelOptions { SingleReader = true });
+    private readonly Channel<Action> _inbox = Channel.CreateUnbounded<Action>(new UnboundedChannelOptions { SingleReader = true });
     private readonly CancellationTokenSource _abandoned = new();
-    private readonly CancellationTokenSource _gone = new();
+    private readonly CancellationTokenSource _ended = new();
     private readonly List<Task> _underWay = [];
+    private readonly ReportMemory _reports;
     private volatile WorkerProtocolState _state;
-    private volatile MeshExchange? _exchange;
-    private volatile bool _open;
+    private WorkerEffect.Exit? _exit;
+    private ICoordinatorStream? _stream;
     private Proof? _proof;
+    private GenerationWork? _generation;
+    private (long ReportedStep, long EvaluatedStep)? _untoldAfter;
+    private FromWorker? _checkpoint;
 
     public WorkerSession(
-        string worker, ICoordinatorStream coordinator, IRunWork work, TrainingThread training, ExchangeListener listener, Machine machine, TimeProvider time, ILogger log)
+        string worker, ICoordinatorDialer dialer, IRunWork work, TrainingThread training, ExchangeListener listener, Machine machine, WorkerOptions options, ILogger log)
     {
-        (_coordinator, _work, _training, _listener, _machine, _time, _log) = (coordinator, work, training, listener, machine, time, log);
+        (_dialer, _work, _training, _listener, _options, _log) = (dialer, work, training, listener, options, log);
         _state = new WorkerProtocolState(worker);
+        _reports = new ReportMemory(options.Time);
+        _introduction = new Hello
+        {
+            Worker = worker,
+            ProtocolVersion = WorkerProtocol.Version,
+            Host = Environment.MachineName,
+            ProcessId = (uint)Environment.ProcessId,
+            Device = machine.Device,
+            Threads = (uint)machine.Threads,
+            Libtorch = machine.Libtorch,
+            Numerics = machine.Fingerprint,
+            Incarnation = Guid.NewGuid().ToString("n"),
+        };
     }
 
+    /// <summary>Who has work waits longer: its peers and its state are worth it.</summary>
+    TimeSpan ILinkOwner.Patience => _state.Phase == WorkerPhase.Idle ? _options.ConnectTimeout : _options.ReconnectLimit;
+
     /// <summary>Tells the session what happens around it.</summary>
-    public void Post(WorkerEvent happened) => _events.Writer.TryWrite(happened);
+    public void Post(WorkerEvent happened) => Post(() => Handle(happened));
 
     /// <summary>Works until there is nothing more to do.</summary>
     /// <returns>The process's exit code.</returns>
     public async Task<int> RunAsync()
     {
-        var listening = ListenAsync();
-        WorkerEffect.Exit? exit = null;
-        while (exit is null)
-        {
-            var happened = await _events.Reader.ReadAsync();
-            var before = _state.Phase;
-            (_state, var effects) = WorkerProtocol.Decide(_state, happened);
-            if (_state.Phase != before)
-                LogPhase(before, _state.Phase);
-            foreach (var effect in effects)
-            {
-                if (effect is WorkerEffect.Exit last)
-                    exit = last;
-                else
-                    Do(effect);
-            }
-        }
-        if (exit.Message is not null)
-            LogExit(exit.Code == ExitCode.Ok ? LogLevel.Information : LogLevel.Error, exit.Message, exit.Code);
-        await EndAsync(listening);
-        return exit.Code;
+        var linking = new CoordinatorLink(_dialer, this, _options.Random, _options.Time, _log).RunAsync(_abandoned.Token, _ended.Token);
+        _underWay.Add(BeatAsync());
+        while (_exit is null)
+            (await _inbox.Reader.ReadAsync())();
+        if (_exit.Message is not null)
+            LogExit(_exit.Code == ExitCode.Ok ? LogLevel.Information : LogLevel.Error, _exit.Message, _exit.Code);
+        await EndAsync(linking);
+        return _exit.Code;
+    }
+
+    private void Post(Action action) => _inbox.Writer.TryWrite(action);
+
+    private void Handle(WorkerEvent happened)
+    {
+        var before = _state.Phase;
+        (_state, var effects) = WorkerProtocol.Decide(_state, happened);
+        if (_state.Phase != before)
+            LogPhase(before, _state.Phase);
+        foreach (var effect in effects)
+            Do(effect);
     }
 
     private void Do(WorkerEffect effect)
     {
+        if (WorkerMessages.Write(effect, _introduction, _listener.Endpoints) is { } message)
+            Send(message);
         switch (effect)
         {
-            case WorkerEffect.SendHello: _coordinator.Send(Hello()); _underWay.Add(BeatAsync()); break;
+            case WorkerEffect.SendHello: TellAgain(); break;
+            case WorkerEffect.SendReady: TellUntold(); break;
             case WorkerEffect.Prove prove: Start(0, () => ProveAsync(prove.Assignment)); break;
-            case WorkerEffect.SendCanary canary: _coordinator.Send(Messages.Canary(canary, _listener.Endpoints)); break;
-            case WorkerEffect.Join join: Start(join.Generation.Number, () => JoinAsync(join)); break;
-            case WorkerEffect.SendReady ready: _coordinator.Send(Messages.Ready(ready)); break;
-            case WorkerEffect.Train train: Start(train.Generation, () => TrainAsync(train.Generation)); break;
-            case WorkerEffect.RequestStop stop: _work.RequestStop(stop.Checkpoint); break;
-            case WorkerEffect.SendFinished finished: _coordinator.Send(Messages.Finished(finished)); break;
-            case WorkerEffect.SendStopped stopped: _coordinator.Send(Messages.Stopped(stopped)); break;
-            case WorkerEffect.SendFailed failed: _coordinator.Send(Messages.Failed(failed)); break;
+            case WorkerEffect.Join join: Start(join.Generation.Number, Join(join).JoinAsync); break;
+            case WorkerEffect.Train train: Start(train.Generation, _generation!.TrainAsync); break;
+            case WorkerEffect.HaltAfterStep: _generation!.HaltAfterStep(); break;
+            case WorkerEffect.BreakOff breakOff: BreakOff(breakOff.Reason); break;
+            case WorkerEffect.Save save: Start(_state.Generation, () => SaveAsync(save.Step)); break;
             case WorkerEffect.Abandon abandon: Abandon(abandon.Reason); break;
-            default: throw new ArgumentOutOfRangeException(nameof(effect), effect, "unknown effect");
+            case WorkerEffect.Exit exit: _exit = exit; break;
         }
     }
 
-    private async Task<WorkerEvent> ProveAsync(WorkerAssignment assignment)
+    /// <returns>Whether there is a stream; what is sent may still be lost on it.</returns>
+    private bool Send(FromWorker message)
     {
-        _proof = await _training.RunAsync(() => _work.Prove(assignment, _abandoned.Token));
-        return new WorkerEvent.Proved(assignment.Run, _proof.Canary, _proof.Parameters);
+        _stream?.Send(message);
+        return _stream is not null;
     }
 
-    private async Task<WorkerEvent> JoinAsync(WorkerEffect.Join join)
+    /// <summary>On a new stream, and before anything else: what the last one may have swallowed.</summary>
+    private void TellAgain()
     {
-        var generation = join.Generation;
-        var group = new ExchangeGroup(new ExchangeIdentity(generation.Run, generation.Number, generation.Members.Count, join.Rank, generation.Secret), generation.Members);
-        var restoring = _training.RunAsync(() => _work.Restore(this));
-        try
-        {
-            _exchange = await MeshExchange.ConnectAsync(group, _listener, _proof!.Parameters, _proof.PeerTimeout, _time, _log, _abandoned.Token);
-        }
-        finally
-        {
-            // A state that cannot be taken up is this worker's own fault and says more than a peer that has left over it.
-            await restoring;
-        }
-        return new WorkerEvent.Joined(generation.Number, await restoring);
+        if (_untoldAfter is not null)
+            TellUntold();
+        else if (_state is { Generation: > 0, Rank: 0 })
+            SendReports(_reports.Undelivered());
+        if (_checkpoint is not null)
+            Send(Messages.Again(_checkpoint, _state.Generation));
     }
 
-    private async Task<WorkerEvent> TrainAsync(long generation)
+    /// <summary>In a new generation: what its first rank remembers and the ones before did not tell.</summary>
+    private void TellUntold()
     {
-        var end = await _training.RunAsync(() =>
+        if (_stream is null || _untoldAfter is not { } after)
+            return;
+        _untoldAfter = null;
+        if (_state.Rank == 0)
+            SendReports(_reports.Untold(after.ReportedStep, after.EvaluatedStep));
+    }
+
+    private void SendReports(IEnumerable<FromWorker> reports)
+    {
+        foreach (var report in reports)
+            Send(Messages.Again(report, _state.Generation));
+    }
+
+    private void Report(FromWorker report) => _reports.Add(report, sent: _state.Rank == 0 && Send(report));
+
+    private async Task<WorkerEvent?> ProveAsync(WorkerAssignment assignment)
+    {
+        var proof = await _training.RunAsync(() => _work.Prove(assignment, _abandoned.Token));
+        Post(() => _proof = proof);
+        return new WorkerEvent.Proved(assignment.Run, proof.Canary, proof.Parameters);
+    }
+
+    private GenerationWork Join(WorkerEffect.Join join)
+    {
+        // If the run went back, the steps after will come, and be reported, once more.
+        _reports.ForgetAfter(join.Generation.FirstStep);
+        _untoldAfter = (join.Generation.ReportedStep, join.Generation.EvaluatedStep);
+        return _generation = new GenerationWork(join.Generation, join.Rank, _proof!, _work, _training, _listener, new Reports(this, _state.Run, join.Generation.Number), _options.Time, _log);
+    }
+
+    private Task<WorkerEvent?> SaveAsync(long step)
+    {
+        var reports = new Reports(this, _state.Run, _state.Generation);
+        return _training.RunAsync<WorkerEvent?>(() =>
         {
-            // The thread that uses the exchange ends it, so that its memory outlives every use.
-            using var exchange = _exchange!;
-            try
-            {
-                return _work.Train(exchange, writesCheckpoints: _state.Rank == 0, this);
-            }
-            catch (Exception e)
-            {
-                exchange.Leave(e.Message);
-                throw;
-            }
+            _work.Save(step, reports);
+            return null;
         });
-        return end.Stopped
-            ? new WorkerEvent.TrainingStopped(generation, end.Step, end.Checkpoint)
-            : new WorkerEvent.TrainingFinished(generation, end.Step, end.WeightsSha256);
+    }
+
+    private void BreakOff(string reason)
+    {
+        // Saying goodbye to peers that do not listen takes time the loop does not have.
+        if (_generation is { } generation)
+            _underWay.Add(Task.Run(() => generation.BreakOff(reason)));
+    }
+
+    private void Abandon(string reason)
+    {
+        _abandoned.Cancel();
+        BreakOff(reason);
     }
 
     /// <summary>Runs work beside the loop; its result, or its failure, is an event.</summary>
-    private void Start(long generation, Func<Task<WorkerEvent>> work)
+    private void Start(long generation, Func<Task<WorkerEvent?>> work)
     {
+        _underWay.RemoveAll(task => task.IsCompleted);
         _underWay.Add(RunToEventAsync());
 
         async Task RunToEventAsync()
         {
             try
             {
-                Post(await work());
+                if (await work() is { } happened)
+                    Post(happened);
             }
             catch (Exception e) when (_abandoned.IsCancellationRequested)
             {
@@ -153,62 +203,23 @@ internal sealed partial class WorkerSession : IWorkReports
             }
             catch (SoraException e)
             {
-                Post(new WorkerEvent.WorkFailed(generation, e.Message, e.ToString(), e.ExitCode, PeerLost: false));
-            }
-            catch (ExchangeBrokenException e)
-            {
-                Post(new WorkerEvent.WorkFailed(generation, e.Message, e.ToString(), ExitCode.Failure, PeerLost: true));
+                Post(new WorkerEvent.WorkFailed(generation, e.Message, e.ToString(), e.ExitCode));
             }
             catch (Exception e)
             {
                 LogUnexpected(e);
-                Post(new WorkerEvent.WorkFailed(generation, $"Unexpected {e.GetType().Name}: {e.Message}", e.ToString(), ExitCode.Failure, PeerLost: false));
+                Post(new WorkerEvent.WorkFailed(generation, $"Unexpected {e.GetType().Name}: {e.Message}", e.ToString(), ExitCode.Failure));
             }
-        }
-    }
-
-    private void Abandon(string reason)
-    {
-        _abandoned.Cancel();
-        _exchange?.Leave(reason);
-    }
-
-    private async Task ListenAsync()
-    {
-        try
-        {
-            await _coordinator.OpenAsync(_gone.Token);
-            _open = true;
-            Post(new WorkerEvent.Connected());
-            await foreach (var message in _coordinator.ReceiveAsync(_gone.Token))
-            {
-                if (Messages.Read(message) is { } happened)
-                    Post(happened);
-            }
-            Post(new WorkerEvent.CoordinatorLost("it closed the stream."));
-        }
-        catch (CoordinatorLostException e)
-        {
-            Post(e.Refused ? new WorkerEvent.Refused(e.Message, ExitCode.Usage) : new WorkerEvent.CoordinatorLost(e.Message));
-        }
-        catch (OperationCanceledException) when (_gone.IsCancellationRequested)
-        {
-            // The session is over.
-        }
-        catch (Exception e)
-        {
-            LogUnexpected(e);
-            Post(new WorkerEvent.CoordinatorLost($"unexpected {e.GetType().Name}: {e.Message}"));
         }
     }
 
     private async Task BeatAsync()
     {
-        using var timer = new PeriodicTimer(HeartbeatInterval, _time);
+        using var timer = new PeriodicTimer(HeartbeatInterval, _options.Time);
         try
         {
             while (await timer.WaitForNextTickAsync(_abandoned.Token))
-                _coordinator.Send(new FromWorker { Heartbeat = new Heartbeat { Step = (ulong)_state.Step } });
+                Post(() => Send(new FromWorker { Heartbeat = new Heartbeat { Step = (ulong)Math.Max(0, _state.Step) } }));
         }
         catch (OperationCanceledException) when (_abandoned.IsCancellationRequested)
         {
@@ -217,55 +228,52 @@ internal sealed partial class WorkerSession : IWorkReports
     }
 
     /// <summary>Sends what is queued and lets the coordinator close the stream, so that it need not take this end for a loss.</summary>
-    private async Task EndAsync(Task listening)
+    private async Task EndAsync(Task linking)
     {
-        using var limit = new CancellationTokenSource(FarewellTime, _time);
-        if (!_open)
-            await _gone.CancelAsync();
-        await _coordinator.CompleteAsync(limit.Token).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
-        await listening.WaitAsync(limit.Token).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
-        await _gone.CancelAsync();
-        await Task.WhenAll(_underWay).WaitAsync(limit.Token).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
-        // Training disposes its exchange itself; this is for one that never began. A step still being computed keeps its memory.
-        if (_underWay.TrueForAll(task => task.IsCompleted))
-            _exchange?.Dispose();
-    }
-
-    private FromWorker Hello() => new()
-    {
-        Hello = new Hello
+        using var limit = new CancellationTokenSource(FarewellTime, _options.Time);
+        if (_stream is { } stream)
         {
-            Worker = _state.Worker,
-            ProtocolVersion = WorkerProtocol.Version,
-            Host = Environment.MachineName,
-            ProcessId = (uint)Environment.ProcessId,
-            Device = _machine.Device,
-            Threads = (uint)_machine.Threads,
-            Libtorch = _machine.Libtorch,
-            Numerics = _machine.Fingerprint,
-        },
-    };
-
-    void IWorkReports.Step(StepResult step)
-    {
-        Post(new WorkerEvent.StepCommitted(_state.Generation, step.Step));
-        if (_state.Rank == 0)
-            _coordinator.Send(Messages.Step(_state.Run, _state.Generation, step));
+            await stream.CompleteAsync(limit.Token).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+            await linking.WaitAsync(limit.Token).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        }
+        await _ended.CancelAsync();
+        await Task.WhenAll([.. _underWay, linking]).WaitAsync(limit.Token).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        // Work ends its exchange itself; this is for one that never began.
+        if (_generation is not null)
+            await _generation.EndExchangeAsync().WaitAsync(limit.Token).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
     }
 
-    void IWorkReports.Evaluation(EvaluationResult evaluation)
+    void ILinkOwner.Linked(ICoordinatorStream stream) => Post(() =>
     {
-        if (_state.Rank == 0)
-            _coordinator.Send(Messages.Evaluation(_state.Run, _state.Generation, evaluation));
-    }
+        _stream = stream;
+        Handle(new WorkerEvent.Connected());
+    });
 
-    void IWorkReports.Checkpoint(long step, string path, string weightsSha256, TimeSpan duration) =>
-        _coordinator.Send(Messages.Checkpoint(_state.Run, _state.Generation, step, path, weightsSha256, duration));
-
-    void IWorkReports.Warning(string message)
+    void ILinkOwner.Unlinked(string reason) => Post(() =>
     {
-        if (_state.Rank == 0)
-            _coordinator.Send(new FromWorker { Warning = new Warning { Message = message } });
+        _stream = null;
+        _reports.Broke();
+        Handle(new WorkerEvent.Disconnected(reason));
+    });
+
+    void ILinkOwner.Heard(WorkerEvent happened) => Post(happened);
+
+    /// <summary>Brings what the work of a generation tells into the loop.</summary>
+    private sealed class Reports(WorkerSession session, string run, long generation) : IWorkReports
+    {
+        public void Committed(long step) => session.Post(new WorkerEvent.StepCommitted(generation, step));
+
+        public void Step(StepResult step) => session.Post(() => session.Report(Messages.Step(run, generation, step)));
+
+        public void Evaluation(EvaluationResult evaluation) => session.Post(() => session.Report(Messages.Evaluation(run, generation, evaluation)));
+
+        public void Checkpoint(long step, string path, string weightsSha256, TimeSpan duration) => session.Post(() =>
+        {
+            session._checkpoint = Messages.Checkpoint(run, generation, step, path, weightsSha256, duration);
+            session.Send(session._checkpoint);
+        });
+
+        public void NoCheckpoint(long step, string reason) => session.Post(() => session.Send(Messages.NoCheckpoint(run, generation, step, reason)));
     }
 
     [LoggerMessage(2000, LogLevel.Information, "{Before} -> {Now}")]

@@ -19,42 +19,59 @@ internal sealed record Proof(string Canary, long Parameters, TimeSpan PeerTimeou
 
 /// <summary>How training ended.</summary>
 /// <param name="Step">Steps committed.</param>
-/// <param name="Stopped">Before the last step, on request.</param>
-/// <param name="WeightsSha256">Hash of the weights.</param>
-/// <param name="Checkpoint">The checkpoint this worker saved of that step; empty: none.</param>
-internal sealed record WorkEnd(long Step, bool Stopped, string WeightsSha256, string Checkpoint);
+/// <param name="Halted">Before the last step, on request.</param>
+/// <param name="WeightsSha256">Hash of the weights; empty when halted.</param>
+internal sealed record WorkEnd(long Step, bool Halted, string WeightsSha256);
 
 /// <summary>What training tells while it goes on. Called on the training thread.</summary>
 internal interface IWorkReports
 {
+    /// <summary>A step was committed.</summary>
+    void Committed(long step);
+
+    /// <summary>People are to know of a step.</summary>
     void Step(StepResult step);
 
     void Evaluation(EvaluationResult evaluation);
 
     void Checkpoint(long step, string path, string weightsSha256, TimeSpan duration);
 
-    void Warning(string message);
+    /// <summary>A checkpoint was to be written and is not.</summary>
+    void NoCheckpoint(long step, string reason);
 }
 
-/// <summary>The numbers behind a session. Everything but <see cref="RequestStop"/> is called on the training thread.</summary>
+/// <summary>
+/// The numbers behind a session: one trainer that takes part in one generation after the other. Everything is called on the
+/// training thread.
+/// </summary>
 internal interface IRunWork : IDisposable
 {
+    /// <summary>Steps the state has committed; -1: none of the run is held.</summary>
+    long HeldStep { get; }
+
     /// <summary>Loads libtorch and looks at the machine.</summary>
     Machine Inspect();
 
     /// <summary>Opens the corpus, makes the model with its initial weights and computes the canary.</summary>
     Proof Prove(WorkerAssignment assignment, CancellationToken cancellationToken);
 
-    /// <summary>Takes up the state of the first step: the assignment's checkpoint, or the initial weights.</summary>
-    /// <returns>Steps that state has committed.</returns>
-    long Restore(IWorkReports reports);
+    /// <summary>Where the state held lies in host memory; valid until the next step.</summary>
+    IReadOnlyList<StateRegion> StateRegions();
 
-    /// <summary>Computes to the last step or until some worker is asked to stop.</summary>
-    /// <param name="exchange">The generation's exchange.</param>
+    /// <summary>Takes up the state of a checkpoint, or the initial one when the path is empty.</summary>
+    void Restore(string checkpoint, long step);
+
+    /// <summary>Takes up a state from elsewhere: <paramref name="fetch"/> fills memory of its own, which counts only when it returns.</summary>
+    void TakeOver(long step, Action<IReadOnlyList<StateRegion>> fetch);
+
+    /// <summary>Computes to the last step or until some worker is asked to halt.</summary>
+    /// <param name="generation">The generation.</param>
+    /// <param name="exchange">Its exchange.</param>
     /// <param name="writesCheckpoints">Whether this worker is the one that writes them.</param>
+    /// <param name="haltRequested">Whether this worker was asked to halt after the step being computed.</param>
     /// <param name="reports">Told what happens.</param>
-    WorkEnd Train(IGradientExchange exchange, bool writesCheckpoints, IWorkReports reports);
+    WorkEnd Train(WorkerGeneration generation, IGradientExchange exchange, bool writesCheckpoints, Func<bool> haltRequested, IWorkReports reports);
 
-    /// <summary>Asks for a stop after the step being computed. May be called on any thread.</summary>
-    void RequestStop(bool checkpoint);
+    /// <summary>Writes a checkpoint of the state held, and reports it, or why there is none.</summary>
+    void Save(long step, IWorkReports reports);
 }

@@ -13,7 +13,6 @@ namespace Sora.Worker.Work;
 internal sealed class RunWork(WorkerOptions options, AssignedCorpus corpus) : IRunWork
 {
     private const double LongestPeerTimeout = 24 * 3600; // seconds; timers take no more than some weeks
-    private readonly StopRequest _stop = new();
     private WorkerAssignment? _assignment;
     private TrainingJob? _job;
     private IBatchSource? _batches;
@@ -21,6 +20,9 @@ internal sealed class RunWork(WorkerOptions options, AssignedCorpus corpus) : IR
     private Trainer? _trainer;
     private TorchInfo? _torch;
     private string _canary = "";
+    private bool _holdsState;
+
+    public long HeldStep => _holdsState ? Trainer.Step : -1;
 
     private TimeProvider Time => options.Time;
 
@@ -49,28 +51,45 @@ internal sealed class RunWork(WorkerOptions options, AssignedCorpus corpus) : IR
         return new Proof(_canary, _trainer.GradientLength, TimeSpan.FromSeconds(Math.Min(_job.DdpTimeout, LongestPeerTimeout)));
     }
 
-    public long Restore(IWorkReports reports)
+    public IReadOnlyList<StateRegion> StateRegions() => Trainer.StateRegions();
+
+    public void Restore(string checkpoint, long step)
     {
-        if (_assignment!.ResumeFrom.Length > 0)
+        if (checkpoint.Length > 0)
+            Read(checkpoint);
+        else if (_holdsState)
+            Trainer.Reset();
+        _holdsState = true;
+        if (Trainer.Step != step)
         {
-            var checkpoint = CheckpointFolder.Open(_assignment.ResumeFrom);
-            checkpoint.CheckMatches(_job!, _tokenizer!.VocabSize, _assignment.CorpusHash); // what is not fatal was told by who submitted the run
-            using var weights = checkpoint.ReadWeights();
-            using var optimizer = checkpoint.ReadOptimizer();
-            Trainer.Restore(checkpoint.Manifest.Step, weights.Tensors, optimizer.Tensors);
+            throw new SoraException(
+                $"The run goes on from step {step}, but {(checkpoint.Length > 0 ? $"checkpoint {checkpoint}" : "the initial state")} is of step {Trainer.Step}. " +
+                "Was the output folder changed by hand? Start the run again with --resume auto.", ExitCode.InvalidInput);
         }
-        return Trainer.Step;
     }
 
-    public WorkEnd Train(IGradientExchange exchange, bool writesCheckpoints, IWorkReports reports)
+    public void TakeOver(long step, Action<IReadOnlyList<StateRegion>> fetch)
     {
-        var host = new Host(this, writesCheckpoints, reports);
-        var end = TrainingLoop.Run(Trainer, _batches!, exchange, host);
-        var saved = host.Saved?.Step == end.Step ? host.Saved : null;
-        return new WorkEnd(end.Step, end.Stopped, saved?.WeightsSha256 ?? HashWeights(), saved?.Path ?? "");
+        using var gathered = Trainer.NewStateBuffers();
+        fetch(gathered.Regions);
+        Trainer.AdoptState(step, gathered);
+        _holdsState = true;
     }
 
-    public void RequestStop(bool checkpoint) => _stop.Ask(checkpoint);
+    public WorkEnd Train(WorkerGeneration generation, IGradientExchange exchange, bool writesCheckpoints, Func<bool> haltRequested, IWorkReports reports)
+    {
+        var host = new Host(this, writesCheckpoints, haltRequested, reports);
+        var end = TrainingLoop.Run(Trainer, _batches!, exchange, host, generation.EvaluatedStep, generation.SavedStep);
+        return new WorkEnd(end.Step, end.Halted, end.Halted ? "" : host.Saved?.Step == end.Step ? host.Saved.WeightsSha256 : HashWeights());
+    }
+
+    public void Save(long step, IWorkReports reports)
+    {
+        if (HeldStep != step)
+            reports.NoCheckpoint(step, $"this worker holds the state of step {HeldStep}");
+        else
+            TrySaveCheckpoint(reports, "");
+    }
 
     public void Dispose()
     {
@@ -92,7 +111,37 @@ internal sealed class RunWork(WorkerOptions options, AssignedCorpus corpus) : IR
         }
     }
 
-    private CheckpointInfo SaveCheckpoint()
+    private void Read(string path)
+    {
+        var checkpoint = CheckpointFolder.Open(path);
+        checkpoint.CheckMatches(_job!, _tokenizer!.VocabSize, _assignment!.CorpusHash); // what is not fatal was told by who submitted the run
+        using var weights = checkpoint.ReadWeights();
+        using var optimizer = checkpoint.ReadOptimizer();
+        Trainer.Restore(checkpoint.Manifest.Step, weights.Tensors, optimizer.Tensors);
+    }
+
+    /// <summary>Saves, unless the disk does not let it.</summary>
+    private void TrySaveCheckpoint(IWorkReports reports, string consolation)
+    {
+        try
+        {
+            SaveCheckpoint(reports);
+        }
+        catch (SoraException e) when (e.InnerException is IOException or UnauthorizedAccessException)
+        {
+            reports.NoCheckpoint(Trainer.Step, $"writing into {_assignment!.OutputDir} failed: {e.InnerException.Message}{consolation}");
+        }
+    }
+
+    private CheckpointInfo SaveCheckpoint(IWorkReports reports)
+    {
+        var started = Time.GetTimestamp();
+        var saved = WriteCheckpoint();
+        reports.Checkpoint(saved.Step, saved.Path, saved.WeightsSha256, Time.GetElapsedTime(started));
+        return saved;
+    }
+
+    private CheckpointInfo WriteCheckpoint()
     {
         var (weights, optimizer) = (Trainer.Weights, Trainer.OptimizerState);
         try
@@ -126,31 +175,16 @@ internal sealed class RunWork(WorkerOptions options, AssignedCorpus corpus) : IR
             view.Value.Dispose();
     }
 
-    /// <summary>A stop asked on one thread and seen on another.</summary>
-    private sealed class StopRequest
-    {
-        private volatile bool _asked;
-
-        public bool Asked => _asked;
-
-        public bool WithoutCheckpoint { get; private set; }
-
-        public void Ask(bool checkpoint)
-        {
-            WithoutCheckpoint = !checkpoint;
-            _asked = true;
-        }
-    }
-
-    private sealed class Host(RunWork work, bool writesCheckpoints, IWorkReports reports) : ITrainingHost
+    private sealed class Host(RunWork work, bool writesCheckpoints, Func<bool> haltRequested, IWorkReports reports) : ITrainingHost
     {
         public CheckpointInfo? Saved { get; private set; }
 
-        public bool StopRequested => work._stop.Asked;
+        public bool StopRequested => haltRequested();
 
         public void OnStep(StepResult result)
         {
-            if (result.Step % work._job!.LoggingSteps == 0 || result.Step == work._job.MaxSteps || result.StopRequested)
+            reports.Committed(result.Step);
+            if (result.Step % work._job!.LoggingSteps == 0 || result.Step == work._job.MaxSteps)
                 reports.Step(result);
         }
 
@@ -158,11 +192,13 @@ internal sealed class RunWork(WorkerOptions options, AssignedCorpus corpus) : IR
 
         public void SaveCheckpoint(Trainer trainer)
         {
-            if (!writesCheckpoints || (work._stop is { Asked: true, WithoutCheckpoint: true } && trainer.Step < work._job!.MaxSteps))
+            if (!writesCheckpoints)
                 return;
-            var started = work.Time.GetTimestamp();
-            Saved = work.SaveCheckpoint();
-            reports.Checkpoint(Saved.Step, Saved.Path, Saved.WeightsSha256, work.Time.GetElapsedTime(started));
+            // Without the last one the run has no result; without another one it can still come to its end.
+            if (trainer.Step == work._job!.MaxSteps)
+                Saved = work.SaveCheckpoint(reports);
+            else
+                work.TrySaveCheckpoint(reports, ". The run goes on and tries again when the next one is due. Free some space.");
         }
     }
 }

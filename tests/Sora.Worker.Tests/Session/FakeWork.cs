@@ -5,45 +5,79 @@ using Sora.Worker.Work;
 
 namespace Sora.Worker.Tests.Session;
 
-/// <summary>Work without tensors: each part can be replaced.</summary>
+/// <summary>Work without tensors: a step is an exchange of a gradient of four values. Each part can be replaced.</summary>
 internal sealed class FakeWork : IRunWork
 {
-    public Func<Proof> OnProve { get; init; } = () => new Proof("canary", 4, TimeSpan.FromSeconds(60));
+    public Func<Proof> OnProve { get; init; } = () => new Proof("canary", 4, TimeSpan.FromDays(1));
 
-    public Func<long> OnRestore { get; init; } = () => 0;
+    public Action OnRestore { get; init; } = () => { };
 
-    public Func<FakeWork, IGradientExchange, IWorkReports, WorkEnd> OnTrain { get; init; } = (_, exchange, reports) =>
-    {
-        Step(exchange, 0, stop: false);
-        reports.Step(new StepResult(1, 2.5, 1, 0.1, 10, false, 0.1, 0.1, 0));
-        reports.Checkpoint(1, "/checkpoints/1", "hash", TimeSpan.FromSeconds(1));
-        return new WorkEnd(1, false, "hash", "/checkpoints/1");
-    };
+    /// <summary>After each step; the argument counts them.</summary>
+    public Action<long> AfterStep { get; set; } = _ => { };
 
-    /// <summary>Null until a stop is asked for; then whether with a checkpoint.</summary>
-    public volatile object? Stop;
+    public Action<long, IWorkReports> OnSave { get; init; } = (step, reports) => reports.Checkpoint(step, $"/checkpoints/{step}", "hash", TimeSpan.FromSeconds(1));
+
+    public long LastStep { get; init; } = long.MaxValue;
+
+    public long HeldStep { get; private set; } = -1;
 
     public HashSet<int> Threads { get; } = [];
+
+    /// <summary>Lanes of each generation.</summary>
+    public List<LaneRange> Lanes { get; } = [];
 
     public Machine Inspect() => new("cpu", 0, "2.10.0", "fake");
 
     public Proof Prove(WorkerAssignment assignment, CancellationToken cancellationToken) => Noted(OnProve);
 
-    public long Restore(IWorkReports reports) => Noted(OnRestore);
+    public IReadOnlyList<StateRegion> StateRegions() => [];
 
-    public WorkEnd Train(IGradientExchange exchange, bool writesCheckpoints, IWorkReports reports) => Noted(() => OnTrain(this, exchange, reports));
+    public void Restore(string checkpoint, long step) => Noted(() =>
+    {
+        OnRestore();
+        return HeldStep = step;
+    });
 
-    public void RequestStop(bool checkpoint) => Stop = checkpoint;
+    public void TakeOver(long step, Action<IReadOnlyList<StateRegion>> fetch)
+    {
+        fetch([]);
+        HeldStep = step;
+    }
+
+    public WorkEnd Train(WorkerGeneration generation, IGradientExchange exchange, bool writesCheckpoints, Func<bool> haltRequested, IWorkReports reports) => Noted(() =>
+    {
+        Lanes.Add(exchange.Lanes);
+        while (HeldStep < LastStep)
+        {
+            var totals = Step(exchange, HeldStep, haltRequested());
+            HeldStep++;
+            reports.Committed(HeldStep);
+            reports.Step(new StepResult(HeldStep, 2.5, 1, 0.1, 10, totals.StopRequested, 0.1, 0.1, 0));
+            AfterStep(HeldStep);
+            if (totals.StopRequested && HeldStep < LastStep)
+                return new WorkEnd(HeldStep, Halted: true, "");
+        }
+        if (writesCheckpoints)
+            reports.Checkpoint(HeldStep, $"/checkpoints/{HeldStep}", "hash", TimeSpan.FromSeconds(1));
+        return new WorkEnd(HeldStep, Halted: false, "hash");
+    });
+
+    public void Save(long step, IWorkReports reports) => Noted(() =>
+    {
+        OnSave(step, reports);
+        return 0;
+    });
 
     public void Dispose()
     {
     }
 
-    /// <summary>One step over one lane.</summary>
-    public static unsafe StepTotals Step(IGradientExchange exchange, long step, bool stop)
+    private static unsafe StepTotals Step(IGradientExchange exchange, long step, bool stop)
     {
         var gradient = stackalloc float[4];
-        return exchange.AllReduce(step, [new SubtreeSum(new LaneRange(0, 1), (nint)gradient)], [new LaneTotals(0, 1, 1)], stop, (nint)gradient, 4);
+        var nodes = LaneTree.Cover(exchange.Lanes, exchange.Lanes.End);
+        var totals = Enumerable.Range(exchange.Lanes.First, exchange.Lanes.Count).Select(lane => new LaneTotals(lane, 1, 1)).ToArray();
+        return exchange.AllReduce(step, [.. nodes.Select(node => new SubtreeSum(node, (nint)gradient))], totals, stop, (nint)gradient, 4);
     }
 
     private T Noted<T>(Func<T> work)

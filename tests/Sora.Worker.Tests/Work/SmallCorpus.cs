@@ -17,10 +17,10 @@ public sealed class SmallCorpus : IAsyncLifetime
 
     public string Folder => _folder.FullName;
 
-    internal WorkerAssignment Assignment(string corpusDir = "", string output = "out", string resumeFrom = "") => new(
-        "run", JobJson.Write(Job), Corpus.Hash, corpusDir, resumeFrom, 0, Path.Combine(Folder, output));
+    internal WorkerAssignment Assignment(string corpusDir = "", string output = "out", TrainingJob? job = null) => new(
+        "run", JobJson.Write(job ?? Job), Corpus.Hash, corpusDir, Path.Combine(Folder, output));
 
-    internal WorkerOptions Options(string cache = "cache") => new() { Coordinator = new Uri("http://localhost:1"), Token = "", CacheDir = Path.Combine(Folder, cache) };
+    internal WorkerOptions Options(string cache = "cache") => new() { Coordinators = [new Uri("http://localhost:1")], Token = "", CacheDir = Path.Combine(Folder, cache) };
 
     internal RunWork Work() => new(Options(), new AssignedCorpus(Options(), new GivenOut(Corpus), Folder));
 
