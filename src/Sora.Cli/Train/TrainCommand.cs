@@ -19,6 +19,7 @@ internal sealed class TrainCommand(LoadedJob loaded, TrainOptions options, Guard
     private const string StateFolder = "coordinator";
 
     private static readonly TimeSpan WorkerGrace = TimeSpan.FromSeconds(10);
+    private static readonly TimeSpan RangePatience = TimeSpan.FromSeconds(10);
 
     private readonly TrainingJob _job = loaded.Job;
 
@@ -47,8 +48,7 @@ internal sealed class TrainCommand(LoadedJob loaded, TrainOptions options, Guard
             var checkpoint = Open(resume, corpus);
             if (checkpoint?.Manifest.Step == _job.MaxSteps) return ShowFinished(checkpoint);
 
-            await using var coordinator = await CoordinatorHost.StartAsync(
-                new CoordinatorOptions { ListenUrl = options.Listen, Token = token, StateDir = Path.Combine(output.Path, StateFolder), RecoverRuns = false, LoggerFactory = NullLoggerFactory.Instance }, signals.Token);
+            await using var coordinator = await CoordinatorHost.StartAsync(Coordinator(output, token, workers), signals.Token);
             if (options.Overwrite) RemoveEarlierRun(output);
             began = true;
             using var history = LossHistory.Open(output.Path, checkpoint?.Manifest.Step ?? 0);
@@ -100,6 +100,20 @@ internal sealed class TrainCommand(LoadedJob loaded, TrainOptions options, Guard
         var point = CheckpointCatalog.Resolve(options.Resume, _job.OutputDir);
         foreach (var warning in point.Warnings) display.Show(new RunWarning(warning));
         return point;
+    }
+
+    private CoordinatorOptions Coordinator(OutputFolder output, string token, WorkerRange workers)
+    {
+        var coordinator = new CoordinatorOptions
+        {
+            ListenUrl = options.Listen,
+            Token = token,
+            StateDir = Path.Combine(output.Path, StateFolder),
+            LoggerFactory = NullLoggerFactory.Instance,
+            RecoverRuns = false, // a run ends with this program and is resumed from its checkpoint
+        };
+        // Where fewer do, nobody waits long for all.
+        return workers.Start < workers.Most ? coordinator with { ArrivalLimit = RangePatience } : coordinator;
     }
 
     private async Task<PreparedCorpus> PrepareAsync(CancellationToken cancellationToken)
