@@ -5,6 +5,7 @@ return args switch
 {
     ["tokenize", .. var rest] => TokenizeBenchmark.Run(rest),
     ["exchange", .. var rest] => ExchangeBenchmark.Run(rest),
+    ["state", .. var rest] => StateBenchmark.Run(rest),
     ["gemm"] => GemmBenchmark.Run(),
     ["train", .. var rest] => TrainBenchmark.Run(rest),
     ["scaling", .. var rest] => ScalingBenchmark.Run(rest),
@@ -16,6 +17,7 @@ static int Usage()
     Console.Error.WriteLine("""
         Usage: dotnet run -c Release --project benchmarks/Sora.Benchmarks -- VERB
           exchange [MB...]     MB/s of an all-reduce between two workers over Unix sockets and TCP, beside bare sockets (default: 21 and 100 MB)
+          state [MB [HOLDERS...]]  MB/s at which a joiner takes over the state from the memory of 1, 2, 3 holders, over Unix sockets and TCP (default: 400 MB)
           gemm                 GFLOP/s of fp32 matrix products, one thread
           train [gpt|llama]    tokens/s of one worker with one thread, and its share of the matrix rate
           scaling [ROUNDS [STEPS]]  one run of two workers beside two independent runs

@@ -120,16 +120,15 @@ public sealed class CoordinatorHostTests
     [Fact]
     public async Task A_worker_that_falls_silent_is_lost()
     {
-        await using var coordinator = await TestCoordinator.StartAsync(options => options with { WorkerSilenceLimit = TimeSpan.FromMilliseconds(300) });
+        await using var coordinator = await TestCoordinator.StartAsync(options => options with { WorkerSilenceLimit = TimeSpan.FromMilliseconds(300), AbsenceLimit = TimeSpan.FromMilliseconds(50) });
         var run = await coordinator.Host.SubmitAsync(TestCoordinator.Submission("silent", workers: 1));
         await using var worker = await FakeWorker.DialAsync(coordinator.Host, "w1");
         Assert.NotNull((await worker.HearAsync()).Assignment);
         Assert.True(await worker.StreamEndsAsync());
-        await run.StopAsync("nobody is left");
 
         var events = await TestCoordinator.ToEndAsync(run);
 
-        Assert.Contains("nothing was heard from it for 0.3 s", Assert.Single(events.OfType<WorkerLeft>()).Reason);
+        Assert.Contains("nothing was heard from it for 0.3 s, and it did not come back", Assert.Single(events.OfType<WorkerLeft>()).Reason);
     }
 
     [Fact]

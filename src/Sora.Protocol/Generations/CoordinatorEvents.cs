@@ -85,6 +85,12 @@ public abstract record RunDecision;
 /// <summary>The run was accepted.</summary>
 public sealed record SubmissionAccepted(RunSpec Spec) : RunDecision;
 
+/// <summary>
+/// A coordinator has read the journal to its end and goes on with the run. From here on the journal refuses what the coordinator
+/// before still wants to write, even if the new one has nothing to decide for a long time.
+/// </summary>
+public sealed record RunTakenUp : RunDecision;
+
 /// <summary>A generation number is taken for ever, and the canary all members were held to.</summary>
 public sealed record GenerationDecided(GenerationPlan Plan, CanaryReference Reference, bool NumericsDiffer) : RunDecision
 {

@@ -35,7 +35,7 @@ public static partial class CoordinatorProtocol
         var run = hello.Standing?.Run ?? "";
         if (run.Length > 0 && run != turn.Spec.Run)
         {
-            turn.Tell(hello.Worker, new FromCoordinator { Goodbye = new Goodbye { Reason = $"run {run} is not computed here", ExitCode = ExitCode.Failure } });
+            turn.Tell(hello.Worker, Goodbye($"run {run} is not computed here", ExitCode.Failure));
             return;
         }
         if (turn.State.Workers.TryGetValue(hello.Worker, out var known) && known.Incarnation != hello.Incarnation)
@@ -230,12 +230,14 @@ public static partial class CoordinatorProtocol
 
     private static void ReadinessMissed(Turn turn, TimeSpan after)
     {
-        var late = turn.Workers.Where(worker => worker.Stage is WorkerStage.Assigned or WorkerStage.Joining).ToList();
-        foreach (var worker in late)
+        var joining = turn.Workers.Where(worker => worker.Stage == WorkerStage.Joining).Select(worker => worker.Id).ToList();
+        // Members wait for each other, so that nobody can tell whose fault it is: all halt, and who is well says so.
+        if (turn.State.Phase == RunPhase.Joining && joining.Count > 0)
+            Change(turn, gracefully: false, $"{string.Join(", ", joining)} did not become ready within {Seconds(after)}");
+        foreach (var worker in turn.Workers.Where(worker => worker.Stage == WorkerStage.Assigned).ToList())
         {
-            var what = worker.Stage == WorkerStage.Assigned ? "deliver a canary" : "become ready";
-            var reason = $"it did not {what} within {Seconds(after)}. See its log; a slow disk or a blocked port between the workers are the usual reasons.";
-            turn.Tell(worker.Id, new FromCoordinator { Goodbye = new Goodbye { Reason = reason, ExitCode = ExitCode.Failure } });
+            var reason = $"it did not deliver a canary within {Seconds(after)}. See its log; a slow disk or a slow network to the corpus are the usual reasons.";
+            turn.Tell(worker.Id, Goodbye(reason, ExitCode.Failure));
             PutOut(turn, worker, reason);
             GiveUpStart(turn, new RunFault(worker.Id, $"{Capital(worker)} was too slow: {reason}", ExitCode.Failure));
         }

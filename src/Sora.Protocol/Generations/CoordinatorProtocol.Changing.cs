@@ -28,19 +28,22 @@ public static partial class CoordinatorProtocol
 
     private static void ReconsiderHalting(Turn turn)
     {
-        // At once: nobody waits for a worker whose stream is gone.
-        if (turn.State.HaltAtOnce)
+        // At once: nobody waits for a worker whose stream is gone, unless it takes the run's newest state along.
+        if (turn.State.HaltAtOnce && !WorthWaiting(turn))
         {
             foreach (var gone in turn.Workers.Where(worker => worker is { Linked: false, Stage: WorkerStage.Stray } || (worker.InGeneration && !worker.Linked)).ToList())
-                PutOut(turn, gone, "its connection to the coordinator broke.");
+                PutOut(turn, gone, gone.LostReason);
         }
         var members = turn.Workers.Where(worker => worker.InGeneration || worker.Stage == WorkerStage.Stray).ToList();
         if (members.Count > 0)
         {
-            // All the work may have been done meanwhile.
-            var whole = members.Count == turn.State.Generation!.Members.Length && turn.State.Checkpoint?.Step == turn.State.LastStep;
-            if (whole && members.TrueForAll(worker => worker.Stage == WorkerStage.Finished))
-                Conclude(turn, members);
+            if (!members.TrueForAll(worker => worker.Stage == WorkerStage.Finished))
+                return;
+            // All the work has been done meanwhile. Who has finished does not halt after another step.
+            if (WorkIsDone(turn))
+                Conclude(turn);
+            else if (!turn.State.HaltAtOnce)
+                Change(turn, gracefully: false, "the last checkpoint is missing");
             return;
         }
         turn.Do(new CancelTimer(RunTimer.Halt));
@@ -71,20 +74,14 @@ public static partial class CoordinatorProtocol
             return;
         switch (worker.Stage)
         {
-            case WorkerStage.Assigned or WorkerStage.Proven:
-            case WorkerStage.Waiting when worker.HeldStep < 0:
-                PutOut(turn, worker, lost.Reason);
-                FillPlaces(turn);
-                // Whoever started it may start another: it gets the time the first one had.
-                if (turn.State is { Phase: RunPhase.Gathering, LastGeneration: 0 })
-                    turn.Do(new SetTimer(RunTimer.Arrival));
-                break;
+            case WorkerStage.Assigned or WorkerStage.Proven when turn.State.LastGeneration > 0:
+            case WorkerStage.Waiting when turn.State.LastGeneration > 0 && worker.HeldStep < 0:
             case WorkerStage.Joining:
                 PutOut(turn, worker, lost.Reason);
                 break;
             default:
                 // The process may be well and dial again; its peers know better than the coordinator whether it computes.
-                turn.Update(worker with { Linked = false });
+                turn.Update(worker with { Linked = false, LostReason = lost.Reason });
                 turn.Do(new SetTimer(RunTimer.Absence));
                 if (turn.State.Phase == RunPhase.Saving && turn.State.Saver == worker.Id)
                     turn.State = turn.State with { Saver = "" };
@@ -95,14 +92,32 @@ public static partial class CoordinatorProtocol
     private static void AbsenceMissed(Turn turn)
     {
         foreach (var worker in turn.Workers.Where(worker => !worker.Linked).ToList())
-            PutOut(turn, worker, "its connection to the coordinator broke and did not come back.");
+        {
+            PutOut(turn, worker, $"{worker.LostReason.TrimEnd('.')}, and it did not come back.");
+            FillPlaces(turn);
+            // Whoever started it may start another: it gets the time the first one had.
+            if (turn.State is { Phase: RunPhase.Gathering, LastGeneration: 0 })
+                turn.Do(new SetTimer(RunTimer.Arrival));
+        }
+    }
+
+    /// <summary>
+    /// Nobody here holds more than the last checkpoint does, and a worker whose stream broke may: it gets the time it takes
+    /// to dial again before the run goes back.
+    /// </summary>
+    private static bool WorthWaiting(Turn turn)
+    {
+        var saved = SavedStep(turn);
+        return turn.State.LastStep > saved && HighestHeld(turn) <= saved
+            && turn.Workers.Any(worker => !worker.Linked && (worker.InGeneration || worker.Stage == WorkerStage.Stray || worker.HeldStep > saved));
     }
 
     private static void HaltMissed(Turn turn, TimeSpan after)
     {
         if (turn.State.Phase != RunPhase.Halting)
             return;
-        foreach (var worker in turn.Workers.Where(worker => worker.InGeneration || worker.Stage == WorkerStage.Stray).ToList())
+        var worthWaiting = WorthWaiting(turn);
+        foreach (var worker in turn.Workers.Where(worker => (worker.InGeneration || worker.Stage == WorkerStage.Stray) && (worker.Linked || !worthWaiting)).ToList())
         {
             PutOut(turn, worker, $"it did not halt within {Seconds(after)}.");
             turn.Do(new DropWorker(worker.Id));
@@ -147,6 +162,7 @@ public static partial class CoordinatorProtocol
     {
         if (turn.State.Phase != RunPhase.Recovering)
             return;
+        turn.Do(new RecordDecision(new RunTakenUp()));
         turn.Do(new Publish(new RunWarning($"a coordinator takes up run {turn.Spec.Run} from its journal: generation {turn.State.LastGeneration}")));
         turn.Do(new SetTimer(turn.State.Generation is null ? RunTimer.Arrival : RunTimer.Return));
         if (turn.State.Generation is null)

@@ -9,14 +9,25 @@ public static partial class CoordinatorProtocol
 {
     private static void HearFinished(Turn turn, WorkerState worker, Finished finished)
     {
-        if (!worker.InGeneration || !Concerns(turn.State, finished.Run, finished.Generation))
+        if (finished.Run != turn.Spec.Run)
+            return;
+        var inForce = worker.InGeneration && Concerns(turn.State, finished.Run, finished.Generation);
+        // It was on its way to the end when the order to halt at once came, and has not answered that.
+        if ((inForce && turn.State is { Phase: RunPhase.Halting, HaltAtOnce: true }) || worker.Stage == WorkerStage.Stray)
+            turn.Tell(worker.Id, HaltMessage(turn, (long)finished.Generation, gracefully: false, "the work goes on without this generation"));
+        if (!inForce)
             return;
         turn.Update(worker with { Stage = WorkerStage.Finished, HeldStep = (long)finished.Step, WeightsSha256 = finished.WeightsSha256 });
         turn.State = turn.State with { LastStep = Math.Max(turn.State.LastStep, (long)finished.Step) };
     }
 
-    private static void Conclude(Turn turn, IReadOnlyList<WorkerState> members)
+    /// <summary>The last step is committed and saved. Who has not finished yet holds nothing that would be missed.</summary>
+    private static bool WorkIsDone(Turn turn) =>
+        turn.State.Checkpoint?.Step == turn.Spec.MaxSteps && turn.Workers.Any(worker => worker.WeightsSha256.Length > 0);
+
+    private static void Conclude(Turn turn)
     {
+        var members = turn.Workers.Where(worker => worker.WeightsSha256.Length > 0).ToList();
         // Its writer may have died after all others had finished: somebody else writes it then.
         if (turn.State.Checkpoint?.Step != turn.State.LastStep)
         {
@@ -34,12 +45,15 @@ public static partial class CoordinatorProtocol
         End(turn, new RunFinished(state.LastStep, state.LastLoss, state.EvalLoss, members[0].WeightsSha256, turn.Spec.OutputDir), "the run is finished", ExitCode.Ok);
     }
 
+    /// <summary>What the run can go back to when nobody holds any state.</summary>
+    private static long SavedStep(Turn turn) => turn.State.Checkpoint?.Step ?? turn.Spec.FirstStep;
+
     /// <summary>Before a run stops, or its last workers leave, one that holds the newest state writes it down.</summary>
     private static void BeginSaving(Turn turn) => turn.State = turn.State with { Phase = RunPhase.Saving, Saver = "" };
 
     private static void ReconsiderSaving(Turn turn)
     {
-        if (turn.State.Saver.Length > 0)
+        if (turn.State.Saver.Length > 0 || WorthWaiting(turn))
             return;
         var highest = HighestHeld(turn);
         if (highest < 0 || turn.State.Checkpoint?.Step >= highest)
@@ -90,13 +104,29 @@ public static partial class CoordinatorProtocol
 
     private static void End(Turn turn, RunEvent outcome, string goodbye, int exitCode)
     {
-        var message = new FromCoordinator { Goodbye = new Goodbye { Reason = goodbye, ExitCode = (uint)exitCode } };
         foreach (var worker in turn.State.Workers.Keys.Concat(turn.State.Standby.Select(standby => standby.Id)))
-            turn.Tell(worker, message);
+            turn.Tell(worker, Goodbye(goodbye, exitCode));
         foreach (var timer in Enum.GetValues<RunTimer>())
             turn.Do(new CancelTimer(timer));
         turn.State = turn.State with { Phase = RunPhase.Ended, Outcome = outcome };
         turn.Do(new RecordDecision(new RunEnded(outcome)));
         turn.Do(new Publish(outcome));
     }
+
+    /// <summary>The run is over, and a worker of it dials that has not heard so: its stream was broken, or another coordinator ended it.</summary>
+    private static void SendHome(Turn turn, CoordinatorEvent happened)
+    {
+        if (happened is not WorkerArrived { Hello: { Standing.Run: { } run } hello } || run != turn.Spec.Run)
+            return;
+        var exitCode = turn.State.Outcome switch
+        {
+            RunFinished => ExitCode.Ok,
+            RunStopped => ExitCode.Resumable,
+            RunFailed failed => failed.ExitCode,
+            _ => ExitCode.Failure,
+        };
+        turn.Tell(hello.Worker, Goodbye("the run is over", exitCode));
+    }
+
+    private static FromCoordinator Goodbye(string reason, int exitCode) => new() { Goodbye = new Goodbye { Reason = reason, ExitCode = (uint)exitCode } };
 }

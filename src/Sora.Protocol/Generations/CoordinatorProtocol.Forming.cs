@@ -13,6 +13,11 @@ public static partial class CoordinatorProtocol
 
     private static void ReconsiderGathering(Turn turn)
     {
+        if (WorkIsDone(turn))
+        {
+            Conclude(turn);
+            return;
+        }
         if (turn.State.StopReason.Length > 0)
         {
             if (turn.State.LastGeneration == 0)
@@ -22,7 +27,7 @@ public static partial class CoordinatorProtocol
             return;
         }
         FillPlaces(turn);
-        if (!Judge(turn) || turn.State.BackingOff)
+        if (!Judge(turn) || turn.State.BackingOff || WorthWaiting(turn))
             return;
         LetDrainingGo(turn);
         if (turn.State.Phase != RunPhase.Gathering)
@@ -68,7 +73,7 @@ public static partial class CoordinatorProtocol
         if (draining.Count == 0)
             return;
         var highest = HighestHeld(turn);
-        var stays = highest < 0 || Able(turn).Any(worker => worker.TrustedStep == highest) || turn.State.Checkpoint?.Step == highest;
+        var stays = highest < 0 || Able(turn).Any(worker => worker.TrustedStep == highest) || turn.State.Checkpoint?.Step >= highest;
         foreach (var worker in draining.Where(worker => stays || worker.TrustedStep < highest))
             Release(turn, worker);
         if (!stays && !Enough(turn))
@@ -89,14 +94,15 @@ public static partial class CoordinatorProtocol
     {
         if (turn.State.Phase != RunPhase.Forming || drawn.Generation != turn.State.LastGeneration + 1)
             return;
-        if (!Enough(turn))
+        if (!Enough(turn) || WorthWaiting(turn))
         {
             turn.State = turn.State with { Phase = RunPhase.Gathering };
             return;
         }
-        var highest = HighestHeld(turn);
-        var members = Choose(turn, highest);
-        var firstStep = highest >= 0 ? highest : turn.State.Checkpoint?.Step ?? turn.Spec.FirstStep;
+        var (highest, saved) = (HighestHeld(turn), SavedStep(turn));
+        // One step is computed again sooner than a checkpoint is read; many, held by somebody who slept for long, are not.
+        var firstStep = highest >= 0 && highest >= saved - 1 ? highest : saved;
+        var members = Choose(turn, firstStep);
         var plan = new GenerationPlan(
             drawn.Generation,
             [.. members.Zip(Deal(turn, members), (worker, lanes) => new GenerationMember(worker.Id, lanes))],
@@ -115,15 +121,18 @@ public static partial class CoordinatorProtocol
     }
 
     /// <summary>Holders of the state first, so that as little as possible travels; rank order is the order of ids.</summary>
-    private static List<WorkerState> Choose(Turn turn, long highest)
+    private static List<WorkerState> Choose(Turn turn, long firstStep)
     {
+        var holders = turn.Workers.Where(worker => worker is { Stage: WorkerStage.Waiting, Linked: true } && worker.TrustedStep == firstStep).ToList();
+        // Only the last evaluation and checkpoint are missing: whoever holds the state has them done before it could hand it over.
+        if (firstStep == turn.Spec.MaxSteps && holders.Count > 0)
+            return [.. holders.OrderBy(worker => worker.Id, StringComparer.Ordinal).Take(Wanted(turn))];
         var chosen = Able(turn).OrderByDescending(worker => worker.TrustedStep).ThenBy(worker => worker.Id, StringComparer.Ordinal).Take(Wanted(turn)).ToList();
-        if (highest >= 0 && chosen.TrueForAll(worker => worker.TrustedStep < highest))
+        if (holders.Count > 0 && chosen.TrueForAll(worker => worker.TrustedStep < firstStep))
         {
-            var holder = turn.Workers.First(worker => worker is { Stage: WorkerStage.Waiting, Linked: true } && worker.TrustedStep == highest);
             if (chosen.Count == Wanted(turn))
                 chosen.RemoveAt(chosen.Count - 1);
-            chosen.Add(holder);
+            chosen.Add(holders[0]);
         }
         return [.. chosen.OrderBy(worker => worker.Id, StringComparer.Ordinal)];
     }

@@ -11,7 +11,7 @@ public static partial class CoordinatorProtocol
         var members = turn.Workers.Where(worker => worker.InGeneration).ToList();
         if (members.Count > 0 && members.TrueForAll(worker => worker.Stage == WorkerStage.Finished))
         {
-            Conclude(turn, members);
+            Conclude(turn);
             return;
         }
         if (turn.State.Phase == RunPhase.Joining)
@@ -47,12 +47,10 @@ public static partial class CoordinatorProtocol
             turn.Do(new CancelTimer(RunTimer.Readiness));
     }
 
-    private static bool Computing(CoordinatorState state) => state.Phase is RunPhase.Joining or RunPhase.Running or RunPhase.Halting or RunPhase.Recovering;
-
     private static void HearStep(Turn turn, StepReport report)
     {
         var step = (long)report.Step;
-        if (!Computing(turn.State) || !Concerns(turn.State, report.Run, report.Generation) || step <= turn.State.LastReport)
+        if (!Concerns(turn.State, report.Run, report.Generation) || step <= turn.State.LastReport)
             return;
         turn.State = turn.State with { LastReport = step, LastStep = Math.Max(turn.State.LastStep, step), LastLoss = report.Loss, Failures = 0, Accusers = CoordinatorState.NoAccusers };
         var tokensPerSecond = report.StepSeconds > 0 ? report.Tokens / report.StepSeconds : 0;
@@ -64,7 +62,7 @@ public static partial class CoordinatorProtocol
     private static void HearEvaluation(Turn turn, EvaluationReport report)
     {
         var step = (long)report.Step;
-        if (!Computing(turn.State) || !Concerns(turn.State, report.Run, report.Generation) || step <= turn.State.LastEvaluation)
+        if (!Concerns(turn.State, report.Run, report.Generation) || step <= turn.State.LastEvaluation)
             return;
         turn.State = turn.State with { LastEvaluation = step, EvalLoss = report.Loss };
         turn.Do(new Publish(new Evaluated(step, report.Loss, Math.Exp(report.Loss), report.BitsPerByte, (long)report.Tokens)));
@@ -72,7 +70,8 @@ public static partial class CoordinatorProtocol
 
     private static void HearCheckpoint(Turn turn, WorkerState worker, CheckpointReport report)
     {
-        var ordered = turn.State.Phase == RunPhase.Saving && turn.State.Saver == worker.Id;
+        // One that was begun while it still computed may come late, and is not the one that was ordered.
+        var ordered = turn.State.Phase == RunPhase.Saving && turn.State.Saver == worker.Id && (long)report.Step == worker.HeldStep;
         if (report.Run != turn.Spec.Run)
             return;
         if (report.Error.Length > 0)

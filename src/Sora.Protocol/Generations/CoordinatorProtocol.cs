@@ -26,7 +26,9 @@ public static partial class CoordinatorProtocol
         var turn = new Turn(state);
         if (happened is RunSubmitted submitted)
             Submit(turn, submitted.Spec);
-        else if (state.Phase is not (RunPhase.Idle or RunPhase.Ended))
+        else if (state.Phase == RunPhase.Ended)
+            SendHome(turn, happened);
+        else if (state.Phase != RunPhase.Idle)
             Learn(turn, happened);
         Reconsider(turn);
         return (turn.State, turn.Effects);
@@ -44,6 +46,7 @@ public static partial class CoordinatorProtocol
             Reference = decided.Reference,
             NumericsDiffer = decided.NumericsDiffer,
         },
+        RunTakenUp => state,
         CheckpointTaken taken => state with { Checkpoint = new CheckpointMark(taken.Step, taken.Path), LastStep = Math.Max(state.LastStep, taken.Step) },
         RunEnded ended => state with { Phase = RunPhase.Ended, Outcome = ended.Outcome },
         _ => throw new ArgumentOutOfRangeException(nameof(decision), decision, "unknown decision"),
@@ -148,7 +151,7 @@ public static partial class CoordinatorProtocol
 
         public void Dismiss(WorkerState worker, string reason, int exitCode)
         {
-            Tell(worker.Id, new FromCoordinator { Goodbye = new Goodbye { Reason = reason, ExitCode = (uint)exitCode } });
+            Tell(worker.Id, Goodbye(reason, exitCode));
             Forget(worker);
         }
     }

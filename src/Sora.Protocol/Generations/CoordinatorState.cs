@@ -60,6 +60,9 @@ public sealed record WorkerState(string Id, string Incarnation, string Host, int
     /// <summary>Its stream is open.</summary>
     public bool Linked { get; init; } = true;
 
+    /// <summary>Why its stream closed, while it is not <see cref="Linked"/>.</summary>
+    public string LostReason { get; init; } = "";
+
     /// <summary>It wants to leave.</summary>
     public bool Draining { get; init; }
 

@@ -31,7 +31,7 @@ public static class StateRequestPayload
             var (stateBytes, length) = (reader.ReadInt64(), reader.ReadInt32());
             if (!reader.End)
                 throw new InvalidFrameException("A request for state goes on after its last field.");
-            if (length is <= 0 or > FrameCodec.MaxPayloadBytes || offset > stateBytes - length)
+            if (length is <= 0 or > FrameCodec.MaxPayloadBytes || stateBytes < length || offset > stateBytes - length)
                 throw new InvalidFrameException($"{length} bytes at {offset} of a state of {stateBytes} bytes were asked for.");
             return (stateBytes, length);
         }

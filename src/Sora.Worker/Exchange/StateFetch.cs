@@ -9,7 +9,7 @@ namespace Sora.Worker.Exchange;
 internal sealed class StateFetch : IAwaited
 {
     /// <summary>Frames asked of a holder and not here yet.</summary>
-    internal const int FramesInFlight = 4;
+    internal const int FramesInFlight = 16;
 
     private readonly StateRegions _into;
     private readonly Stripe?[] _stripes;

@@ -207,6 +207,71 @@ public sealed class CoordinatorChangeTests
         Assert.Equal((4, "/output/checkpoint-4"), (scene.Plan.FirstStep, scene.Announced.RestoreFrom));
     }
 
+    [Fact]
+    public void The_only_holder_gets_the_time_to_dial_again_before_the_run_goes_back_to_a_checkpoint()
+    {
+        var scene = Running(workers: 2, change: spec => spec with { StartWorkers = 1 });
+        scene.Say("w1", StepOf(1, 5));
+        scene.Join("w2");
+        scene.Halted("w1", 6);
+        // The generation is decided when the secret is there, and its stream breaks before.
+        scene.Lose("w1");
+        Assert.Empty(scene.Form().Journal.OfType<GenerationDecided>().Skip(1));
+
+        scene.Happen(new WorkerArrived(HelloOf("w1", StandingOf("w1", 1, 6, inGeneration: false))));
+        Assert.Equal(6, scene.Form().Plan.FirstStep);
+    }
+
+    [Fact]
+    public void An_unlinked_holder_is_not_put_out_while_nobody_else_holds_anything()
+    {
+        var scene = Running();
+        scene.Say("w1", StepOf(1, 5));
+        scene.Lose("w1");
+        scene.Say("w2", FailedOf("out of memory"));
+        Assert.Equal(RunPhase.Halting, scene.State.Phase);
+        scene.TimeOut(RunTimer.Halt);
+        Assert.Contains("w1", scene.State.Workers.Keys);
+
+        scene.TimeOut(RunTimer.Absence);
+        Assert.DoesNotContain("w1", scene.State.Workers.Keys);
+        Assert.Equal(RunPhase.Gathering, scene.State.Phase);
+    }
+
+    [Fact]
+    public void A_state_far_behind_the_checkpoint_is_not_gone_back_to()
+    {
+        var scene = Running();
+        scene.Halted("w1", 3, "nothing moved", "w2");
+        scene.TimeOut(RunTimer.Halt);
+        scene.Say("w1", CheckpointOf(7));
+        scene.Form();
+
+        Assert.Empty(scene.Announced.Holders);
+        Assert.Equal((7, "/output/checkpoint-7"), (scene.Plan.FirstStep, scene.Announced.RestoreFrom));
+    }
+
+    [Fact]
+    public void One_step_is_computed_again_rather_than_a_checkpoint_read()
+    {
+        var scene = Running();
+        scene.Say("w1", CheckpointOf(6));
+        scene.Lose("w1");
+        scene.Halted("w2", 5, "w1 is gone", "w1").Form();
+
+        Assert.Equal((5, ""), (scene.Plan.FirstStep, scene.Announced.RestoreFrom));
+    }
+
+    [Fact]
+    public void Members_that_do_not_become_ready_halt_and_try_again()
+    {
+        var scene = new CoordinatorScene().Arrive("w1", "w2").Prove(("w1", "a"), ("w2", "a")).Form().Ready("w1");
+        scene.TimeOut(RunTimer.Readiness);
+
+        Assert.All(["w1", "w2"], worker => Assert.False(scene.ToldTo(worker).Last().Halt.Gracefully));
+        Assert.Equal(["w1", "w2"], scene.Halted("w1", 0).Halted("w2", -1).Form().Members);
+    }
+
     [Theory]
     [InlineData("another run", 1)]
     [InlineData(Run, 2)]

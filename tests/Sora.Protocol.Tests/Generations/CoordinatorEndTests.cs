@@ -168,6 +168,96 @@ public sealed class CoordinatorEndTests
         Assert.Equal(4000, Assert.Single(scene.Events.OfType<StepCommitted>()).TokensPerSecond);
     }
 
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public void A_change_that_meets_the_last_step_does_not_wait_for_those_who_have_finished(bool saved)
+    {
+        var scene = Running();
+        scene.Stop();
+        if (saved)
+            scene.Say("w1", CheckpointOf(10));
+        else
+            scene.Say("w1", CheckpointOf(10, error: "the disk is full"));
+        scene.Say("w1", FinishedOf(1, 10, "weights"));
+        scene.Say("w2", FinishedOf(1, 10, "weights"));
+
+        Assert.Equal(saved, scene.Outcome is RunFinished);
+        Assert.Equal(!saved, scene.ToldTo("w2").Last().Halt is { Gracefully: false });
+    }
+
+    [Fact]
+    public void Who_finishes_although_told_to_halt_at_once_is_told_again()
+    {
+        var scene = Running(workers: 3);
+        scene.Halted("w3", 9, "nothing moved", "w1");
+        scene.Say("w2", FinishedOf(1, 10, "weights"));
+
+        Assert.Equal(2, scene.ToldTo("w2").Count(message => message.Halt is { Gracefully: false }));
+    }
+
+    [Fact]
+    public void When_all_is_done_and_saved_nobody_need_take_the_last_state_any_more()
+    {
+        var scene = Running();
+        scene.Say("w1", CheckpointOf(10));
+        scene.Say("w1", FinishedOf(1, 10, "weights"));
+        scene.Halted("w2", 9, "w1 is gone");
+        scene.Halted("w1", 10);
+
+        Assert.Equal("weights", Assert.IsType<RunFinished>(scene.Outcome).WeightsSha256);
+    }
+
+    [Fact]
+    public void Only_holders_make_up_for_a_missing_last_checkpoint()
+    {
+        var scene = Running();
+        scene.Lose("w2");
+        scene.Halted("w1", 10, "w2 is gone").Join("w3").Form();
+
+        Assert.Equal(["w1"], scene.Members);
+    }
+
+    [Fact]
+    public void An_earlier_checkpoint_that_comes_late_is_not_the_one_ordered()
+    {
+        var scene = Running();
+        scene.Stop();
+        scene.Halted("w1", 6).Halted("w2", 6);
+        scene.Say("w1", CheckpointOf(4));
+        Assert.Null(scene.Outcome);
+
+        scene.Say("w1", CheckpointOf(6));
+        Assert.Equal(new RunStopped(6, "/output/checkpoint-6", "Ctrl-C"), scene.Outcome);
+    }
+
+    [Fact]
+    public void Steps_told_late_are_shown_whatever_goes_on()
+    {
+        var scene = Running();
+        scene.Stop();
+        scene.Halted("w1", 6).Halted("w2", 6);
+        scene.Say("w1", StepOf(1, 6));
+
+        Assert.Equal(6, Assert.Single(scene.Events.OfType<StepCommitted>()).Step);
+    }
+
+    [Fact]
+    public void A_worker_that_dials_after_the_end_is_told_how_it_was()
+    {
+        var scene = Running();
+        scene.Say("w1", CheckpointOf(10));
+        scene.Lose("w2");
+        scene.Say("w1", FinishedOf(1, 10, "weights"));
+        scene.TimeOut(RunTimer.Absence);
+        Assert.IsType<RunFinished>(scene.Outcome);
+
+        var effects = scene.Happen(new WorkerArrived(HelloOf("w2", StandingOf("w2", 1, 10, inGeneration: true))));
+
+        Assert.Equal((uint)ExitCode.Ok, Assert.Single(Told(effects, "w2")).Goodbye.ExitCode);
+        Assert.Empty(scene.Happen(new WorkerArrived(HelloOf("w9"))));
+    }
+
     [Fact]
     public void A_finished_run_is_not_computed_again()
     {

@@ -94,6 +94,16 @@ public sealed class CoordinatorRecoveryTests
     }
 
     [Fact]
+    public void Taking_a_run_up_is_a_decision_so_that_the_journal_refuses_the_coordinator_before()
+    {
+        var before = Running();
+        var after = before.Restart();
+
+        Assert.Equal([new RunTakenUp()], after.Journal);
+        Assert.Equal(RunPhase.Recovering, CoordinatorProtocol.Apply(after.State, new RunTakenUp()).Phase);
+    }
+
+    [Fact]
     public void The_checkpoint_and_the_outcome_survive()
     {
         var before = Running();

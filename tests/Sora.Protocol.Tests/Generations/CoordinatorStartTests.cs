@@ -157,8 +157,8 @@ public sealed class CoordinatorStartTests
     {
         var scene = new CoordinatorScene().Arrive("w1", "w2").Prove(("w1", "a"));
         scene.Lose("w2");
-        Assert.Null(scene.Outcome);
-        Assert.Contains(scene.Effects, effect => effect is SetTimer { Timer: RunTimer.Arrival });
+        scene.TimeOut(RunTimer.Absence);
+        Assert.Contains(scene.Effects.SkipWhile(effect => effect is not Publish { Event: WorkerLeft }), effect => effect is SetTimer { Timer: RunTimer.Arrival });
         scene.Happen(new WorkerArrived(HelloOf("w2", incarnation: "second")));
         scene.Prove(("w2", "a"));
 
@@ -174,6 +174,30 @@ public sealed class CoordinatorStartTests
         var failed = Assert.IsType<RunFailed>(scene.Outcome);
         Assert.Contains("CUDA is not available.", failed.Message);
         Assert.Equal(ExitCode.Usage, failed.ExitCode);
+    }
+
+    [Fact]
+    public void A_stream_that_breaks_before_training_began_may_be_dialled_again()
+    {
+        var scene = new CoordinatorScene().Arrive("w1").Prove(("w1", "a"));
+        scene.Lose("w1");
+        Assert.Null(scene.Outcome);
+        scene.Happen(new WorkerArrived(HelloOf("w1", StandingOf("w1", 0, -1, inGeneration: false))));
+
+        Assert.Equal(["w1", "w2"], scene.Join("w2").Form().Members);
+    }
+
+    [Fact]
+    public void A_worker_that_does_not_come_back_before_training_began_ends_the_run_unless_another_comes_in_time()
+    {
+        var scene = new CoordinatorScene().Arrive("w1");
+        scene.Lose("w1");
+        scene.TimeOut(RunTimer.Absence);
+        Assert.Contains("it did not come back", Assert.Single(scene.Events.OfType<WorkerLeft>()).Reason);
+        Assert.Null(scene.Outcome);
+
+        scene.TimeOut(RunTimer.Arrival);
+        Assert.Contains("Only 0 of 2 workers came", Assert.IsType<RunFailed>(scene.Outcome).Message);
     }
 
     [Fact]

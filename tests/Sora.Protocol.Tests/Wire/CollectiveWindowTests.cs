@@ -42,6 +42,33 @@ public class CollectiveWindowTests
     public void A_handshake_frame_has_no_place_after_the_handshake() =>
         Assert.Equal(FrameVerdict.Reject, Judge(Frame(ExchangePhase.Greeting, 7)));
 
+    [Theory]
+    [InlineData(ExchangePhase.StateRequest, true, false)]
+    [InlineData(ExchangePhase.StateChunk, false, true)]
+    [InlineData(ExchangePhase.StateMismatch, false, true)]
+    public void State_is_asked_of_those_who_serve_it_and_comes_to_those_who_fetch_it(ExchangePhase phase, bool serving, bool fetching)
+    {
+        foreach (var inProgress in new[] { false, true })
+        {
+            Assert.Equal(FrameVerdict.Take, State(phase, 0, inProgress, serving, fetching));
+            Assert.Equal(FrameVerdict.Reject, State(phase, 0, inProgress, !serving, !fetching));
+        }
+    }
+
+    [Fact]
+    public void State_that_a_collective_has_changed_is_nobodys_to_take_over()
+    {
+        Assert.Equal(FrameVerdict.Reject, State(ExchangePhase.StateRequest, 1, false, serving: true, fetching: true));
+        Assert.Equal(FrameVerdict.Reject, State(ExchangePhase.StateChunk, 1, false, serving: true, fetching: true));
+    }
+
+    [Fact]
+    public void State_of_older_generations_is_harmless() =>
+        Assert.Equal(FrameVerdict.Drop, CollectiveWindow.Judge(Frame(ExchangePhase.StateChunk, 0) with { Generation = 2 }, 1, 3, 0, false, serving: false, fetching: false));
+
+    private static FrameVerdict State(ExchangePhase phase, long current, bool inProgress, bool serving, bool fetching) =>
+        CollectiveWindow.Judge(Frame(phase, current), 1, 3, current, inProgress, serving, fetching);
+
     private static FrameHeader Frame(ExchangePhase phase, long sequence) => new(1, 3, sequence, 40, phase, 0, default, 0, 0);
 
     private static FrameVerdict Judge(FrameHeader frame, bool inProgress = true) => CollectiveWindow.Judge(frame, 1, 3, 7, inProgress, serving: false, fetching: false);

@@ -7,6 +7,15 @@ public class HandshakeTests
 {
     private static readonly byte[] Secret = [.. Enumerable.Range(0, 32).Select(i => (byte)i)];
 
+    [Theory, InlineData(1, false), InlineData(2, false), InlineData(3, true)]
+    public void A_greeting_of_a_later_generation_is_early(long generation, bool early)
+    {
+        var acceptor = new AcceptorHandshake(Identity(0) with { Generation = 2 });
+        Assert.Equal(early, acceptor.IsEarly(new DialerHandshake(Identity(1) with { Generation = generation }, 0).Greeting()));
+        Assert.False(acceptor.IsEarly(new DialerHandshake(Identity(1) with { Generation = generation, Run = "another" }, 0).Greeting()));
+        Assert.Throws<HandshakeException>(() => acceptor.IsEarly(new byte[50]));
+    }
+
     [Fact]
     public void Two_ends_with_the_same_secret_accept_each_other()
     {

@@ -4,6 +4,7 @@ using Microsoft.Extensions.Time.Testing;
 using Sora.Protocol.Exchange;
 using Sora.Protocol.Wire;
 using Sora.Worker.Exchange;
+using static Sora.Worker.Tests.Exchange.Mesh;
 
 namespace Sora.Worker.Tests.Exchange;
 
@@ -23,7 +24,10 @@ public class ExchangeFailureTests
                 exchange.Leave("the loss is not finite");
                 return "";
             }
-            return Assert.Throws<ExchangeBrokenException>(() => SimulatedWorker.Step(exchange, 3, 1, 100_000)).Message;
+            var error = Assert.Throws<ExchangeBrokenException>(() => SimulatedWorker.Step(exchange, 3, 1, 100_000));
+            // Who says goodbye is well, and so is who says so because of the first.
+            Assert.Empty(error.Suspects);
+            return error.Message;
         });
         Assert.Contains(messages, message => message.Contains("Step 1: worker-1") && message.Contains("the loss is not finite"));
         Assert.All([messages[0], messages[2]], message => Assert.StartsWith("Step 1: ", message));
@@ -43,6 +47,7 @@ public class ExchangeFailureTests
             Assert.Contains("Step 4: worker-1 (tcp:", error.Message);
             // A reset may take the totals it had sent with it, so either may be what is missing.
             Assert.Contains("This worker was waiting for its", error.Message);
+            Assert.Equal(["worker-1"], error.Suspects);
             // It stays broken.
             Assert.Throws<ExchangeBrokenException>(() => SimulatedWorker.Step(exchange, 2, 5, 1000));
         }
@@ -138,8 +143,94 @@ public class ExchangeFailureTests
         var error = await Assert.ThrowsAsync<ExchangeBrokenException>(() => waiting);
         Assert.Contains("Step 3: nothing moved for 120 s (ddp_timeout)", error.Message);
         Assert.Contains("worker-1", error.Message);
+        Assert.Equal(["worker-1"], error.Suspects);
         exchanges[1].Dispose();
         exchanges[0].Dispose();
+    }
+
+    [Fact]
+    public async Task Only_the_silent_one_is_suspected_although_others_cannot_finish_either()
+    {
+        var time = new FakeTimeProvider();
+        using var state = new HostState([1]);
+        using var mesh = new Mesh(3, 3);
+        var connecting = mesh.ConnectAsync(0, 300, time: time, served: state.Regions);
+        using var waiting = await RawPeer.DialAsync(mesh, 1);
+        using var silent = await RawPeer.DialAsync(mesh, 2);
+        using var exchange = await connecting;
+        // Rank 1 sends all it can: its chunk of the sum lacks what rank 2 has. The answer shows that all of it has arrived.
+        waiting.Totals(0, 0, SimulatedWorker.Totals(1, 0));
+        waiting.Scatter(0, 0, new(1, 1), 0, new float[100]);
+        waiting.Request(1, 0, 1);
+        waiting.Receive(ExchangePhase.StateChunk);
+        var step = OnThread(() => Record.Exception(() => SimulatedWorker.Step(exchange, 3, 0, 300)));
+        while (!step.IsCompleted)
+        {
+            time.Advance(TimeSpan.FromSeconds(10));
+            await Task.Yield();
+        }
+        Assert.Equal(["worker-2"], Assert.IsType<ExchangeBrokenException>(await step).Suspects);
+    }
+
+    [Fact]
+    public async Task A_peer_that_dies_after_it_has_sent_everything_does_not_break_the_step()
+    {
+        using var mesh = new Mesh(2, 2);
+        var (exchange, peer) = await RawPeer.ConnectAsync(mesh, 1000);
+        using (exchange)
+        {
+            exchange.ThrowIfBroken();
+            var running = OnThread(() => SimulatedWorker.Step(exchange, 2, 0, 1000));
+            var gradient = SimulatedWorker.Gradient(1, 0, 1000);
+            peer.Totals(0, 0, SimulatedWorker.Totals(1, 0));
+            peer.Scatter(0, 0, new(1, 1), 0, gradient.AsSpan(0, 500));
+            peer.Result(0, 0, 500, peer.ReceiveGradient(ExchangePhase.GradientScatter).Zip(gradient[500..], (a, b) => a + b).ToArray());
+            peer.Dispose();
+            Assert.Equal(SimulatedWorker.Reference(new(0, 2), 0, 1000), (await running).Sum);
+            // But there will be no other: it is given up before anything is computed for it.
+            var error = await GivenUp(exchange);
+            Assert.Equal(["worker-1"], error.Suspects);
+            Assert.Contains("worker-1", error.Message);
+        }
+    }
+
+    [Fact]
+    public async Task Who_has_left_gives_the_step_up()
+    {
+        using var mesh = new Mesh(2, 2);
+        var exchanges = await mesh.ConnectAllAsync(10);
+        exchanges[1].ThrowIfBroken();
+        exchanges[0].Leave("it was told to");
+        Assert.Contains("it was told to", Assert.Throws<ExchangeBrokenException>(exchanges[0].ThrowIfBroken).Message);
+        var error = await GivenUp(exchanges[1]);
+        Assert.Contains("left: it was told to", error.Message);
+        Assert.Empty(error.Suspects);
+        exchanges[0].Dispose();
+        exchanges[1].Dispose();
+    }
+
+    [Theory, InlineData(true), InlineData(false)]
+    public async Task A_peer_that_goes_while_others_are_still_missing_ends_the_connecting(bool tcp)
+    {
+        using var mesh = new Mesh(3, 3, tcp);
+        var connecting = mesh.ConnectAsync(0, 10, timeout: TimeSpan.FromDays(1));
+        (await RawPeer.DialAsync(mesh)).Dispose();
+        var error = await Assert.ThrowsAsync<ExchangeBrokenException>(() => connecting);
+        Assert.Equal(["worker-1"], error.Suspects);
+        Assert.Contains("worker-1", error.Message);
+    }
+
+    [Fact]
+    public async Task Nobody_there_in_time_names_the_missing()
+    {
+        var time = new FakeTimeProvider();
+        using var mesh = new Mesh(3, 3);
+        var connecting = mesh.ConnectAsync(1, 10, time: time, timeout: TimeSpan.FromSeconds(60));
+        mesh.Listeners[0].Dispose();
+        time.Advance(TimeSpan.FromSeconds(61));
+        var error = await Assert.ThrowsAsync<ExchangeBrokenException>(() => connecting);
+        Assert.Contains("did not connect within 60 s", error.Message);
+        Assert.Equal(["worker-0", "worker-2"], error.Suspects);
     }
 
     [Fact]
@@ -150,9 +241,11 @@ public class ExchangeFailureTests
         var acceptor = mesh.ConnectAsync(0, 10, time: time, timeout: TimeSpan.FromSeconds(60));
         var dialer = await Assert.ThrowsAsync<ExchangeBrokenException>(() => mesh.ConnectAsync(1, 10, mesh.Group(1, secret: new byte[32]), time));
         Assert.Contains("does not know the secret", dialer.Message);
+        Assert.Equal(["worker-0"], dialer.Suspects);
         time.Advance(TimeSpan.FromSeconds(61));
         var accepting = await Assert.ThrowsAsync<ExchangeBrokenException>(() => acceptor);
         Assert.Contains("worker-1", accepting.Message);
+        Assert.Equal(["worker-1"], accepting.Suspects);
     }
 
     [Fact]
@@ -190,6 +283,14 @@ public class ExchangeFailureTests
         Assert.Equal(sums[0], sums[1]);
     }
 
-    private static Task<T> OnThread<T>(Func<T> work) =>
-        Task.Factory.StartNew(work, CancellationToken.None, TaskCreationOptions.LongRunning, TaskScheduler.Default);
+    /// <summary>What a training thread that looks between micro-batches is told in the end.</summary>
+    private static Task<ExchangeBrokenException> GivenUp(MeshExchange exchange) => OnThread(() =>
+    {
+        while (true)
+        {
+            if (Record.Exception(exchange.ThrowIfBroken) is { } error)
+                return Assert.IsType<ExchangeBrokenException>(error);
+            Thread.Yield();
+        }
+    });
 }

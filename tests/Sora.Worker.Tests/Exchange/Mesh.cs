@@ -1,4 +1,5 @@
 using System.Net;
+using Microsoft.Extensions.Logging;
 using Microsoft.Extensions.Logging.Abstractions;
 using Sora.Protocol.Exchange;
 using Sora.Protocol.Generations;
@@ -33,17 +34,21 @@ internal sealed class Mesh : IDisposable
     public ExchangeGroup Group(int rank, long generation = 1, byte[]? secret = null) =>
         new(new ExchangeIdentity("run", generation, Members.Count, rank, secret ?? Secret), Members);
 
-    public Task<MeshExchange> ConnectAsync(int rank, long parameters, ExchangeGroup? group = null, TimeProvider? time = null, TimeSpan? timeout = null) =>
-        MeshExchange.ConnectAsync(group ?? Group(rank), _listeners[rank], parameters, [], timeout ?? TimeSpan.FromSeconds(30), time ?? TimeProvider.System,
-            NullLogger.Instance, TestContext.Current.CancellationToken);
+    public Task<MeshExchange> ConnectAsync(
+        int rank, long parameters, ExchangeGroup? group = null, TimeProvider? time = null, TimeSpan? timeout = null, StateRegion[]? served = null,
+        ILogger? logger = null, CancellationToken? cancellation = null) =>
+        MeshExchange.ConnectAsync(group ?? Group(rank), _listeners[rank], parameters, served ?? [], timeout ?? TimeSpan.FromSeconds(30),
+            time ?? TimeProvider.System, logger ?? NullLogger.Instance, cancellation ?? TestContext.Current.CancellationToken);
 
-    public Task<MeshExchange[]> ConnectAllAsync(long parameters, TimeProvider? time = null, TimeSpan? timeout = null) =>
-        Task.WhenAll(Enumerable.Range(0, Members.Count).Select(rank => ConnectAsync(rank, parameters, time: time, timeout: timeout)));
+    public Task<MeshExchange[]> ConnectAllAsync(long parameters, TimeProvider? time = null, TimeSpan? timeout = null, Func<int, StateRegion[]>? served = null) =>
+        Task.WhenAll(Enumerable.Range(0, Members.Count).Select(rank => ConnectAsync(rank, parameters, time: time, timeout: timeout, served: served?.Invoke(rank))));
 
-    /// <summary>Runs one delegate a worker, each on a thread of its own as the training thread is.</summary>
-    public static Task<T[]> OnThreads<T>(int workers, Func<int, T> work) =>
-        Task.WhenAll(Enumerable.Range(0, workers).Select(rank =>
-            Task.Factory.StartNew(() => work(rank), CancellationToken.None, TaskCreationOptions.LongRunning, TaskScheduler.Default)));
+    /// <summary>Runs a delegate on a thread of its own, as the training thread is.</summary>
+    public static Task<T> OnThread<T>(Func<T> work) =>
+        Task.Factory.StartNew(work, CancellationToken.None, TaskCreationOptions.LongRunning, TaskScheduler.Default);
+
+    /// <summary>Runs one delegate a worker.</summary>
+    public static Task<T[]> OnThreads<T>(int workers, Func<int, T> work) => Task.WhenAll(Enumerable.Range(0, workers).Select(rank => OnThread(() => work(rank))));
 
     public void Dispose()
     {

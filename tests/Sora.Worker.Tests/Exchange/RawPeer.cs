@@ -7,7 +7,7 @@ using Sora.Worker.Exchange;
 
 namespace Sora.Worker.Tests.Exchange;
 
-/// <summary>Rank 1 of two, which knows the secret but sends what a test tells it to.</summary>
+/// <summary>A peer of rank 0, usually rank 1 of two, which knows the secret but sends what a test tells it to.</summary>
 internal sealed class RawPeer : IDisposable
 {
     private readonly Socket _socket;
@@ -16,23 +16,26 @@ internal sealed class RawPeer : IDisposable
     private RawPeer(Socket socket, ExchangeIdentity identity) => (_socket, _identity) = (socket, identity);
 
     /// <summary>Rank 0 as it is, and a raw rank 1 connected to it.</summary>
-    public static async Task<(MeshExchange Exchange, RawPeer Peer)> ConnectAsync(Mesh mesh, long parameters)
+    public static async Task<(MeshExchange Exchange, RawPeer Peer)> ConnectAsync(Mesh mesh, long parameters, StateRegion[]? served = null, TimeProvider? time = null)
     {
-        var exchange = mesh.ConnectAsync(0, parameters);
-        var peer = await Task.Run(() =>
-        {
-            var address = ExchangeEndpoint.Parse(mesh.Members[0].Endpoints[0]);
-            var socket = ExchangeEndpoint.NewSocket(address);
-            socket.Connect(address);
-            var identity = mesh.Group(1).Identity;
-            var handshake = new DialerHandshake(identity, acceptor: 0);
-            SocketFrames.SendHandshake(socket, identity, ExchangePhase.Greeting, handshake.Greeting());
-            SocketFrames.SendHandshake(socket, identity, ExchangePhase.Proof, handshake.Answer(SocketFrames.ReceiveHandshake(socket).Payload));
-            Assert.Equal(ExchangePhase.Welcome, SocketFrames.ReceiveHandshake(socket).Phase);
-            return new RawPeer(socket, identity);
-        });
+        var exchange = mesh.ConnectAsync(0, parameters, time: time, served: served);
+        var peer = await DialAsync(mesh);
         return (await exchange, peer);
     }
+
+    /// <summary>A raw peer, welcomed by rank 0.</summary>
+    public static Task<RawPeer> DialAsync(Mesh mesh, int rank = 1) => Mesh.OnThread(() =>
+    {
+        var address = ExchangeEndpoint.Parse(mesh.Members[0].Endpoints[0]);
+        var socket = ExchangeEndpoint.NewSocket(address);
+        socket.Connect(address);
+        var identity = mesh.Group(rank).Identity;
+        var handshake = new DialerHandshake(identity, acceptor: 0);
+        SocketFrames.SendHandshake(socket, identity, ExchangePhase.Greeting, handshake.Greeting());
+        SocketFrames.SendHandshake(socket, identity, ExchangePhase.Proof, handshake.Answer(SocketFrames.ReceiveHandshake(socket).Payload));
+        Assert.Equal(ExchangePhase.Welcome, SocketFrames.ReceiveHandshake(socket).Phase);
+        return new RawPeer(socket, identity);
+    });
 
     public void Totals(long sequence, long step, params LaneTotals[] totals)
     {
@@ -65,7 +68,10 @@ internal sealed class RawPeer : IDisposable
     }
 
     /// <summary>Receives frames until one of this phase comes.</summary>
-    public float[] ReceiveGradient(ExchangePhase phase)
+    public float[] ReceiveGradient(ExchangePhase phase) => MemoryMarshal.Cast<byte, float>(Receive(phase).Payload).ToArray();
+
+    /// <inheritdoc cref="ReceiveGradient"/>
+    public (FrameHeader Header, byte[] Payload) Receive(ExchangePhase phase)
     {
         while (true)
         {
@@ -76,8 +82,23 @@ internal sealed class RawPeer : IDisposable
             SocketFrames.Receive(_socket, payload);
             FrameCodec.CheckPayload(payload, crc);
             if (header.Phase == phase)
-                return MemoryMarshal.Cast<byte, float>(payload).ToArray();
+                return (header, payload);
         }
+    }
+
+    /// <summary>Waits for the next request for state and answers it from <paramref name="state"/>.</summary>
+    public void AnswerRequest(byte[] state, Action<byte[]>? damage = null)
+    {
+        var (header, payload) = Receive(ExchangePhase.StateRequest);
+        var (_, length) = StateRequestPayload.Read(payload, header.Offset);
+        Send(Header(0, 0, ExchangePhase.StateChunk, default, header.Offset, length), state.AsSpan((int)header.Offset, length), damage);
+    }
+
+    /// <summary>Asks rank 0 for a piece of its state.</summary>
+    public void Request(long stateBytes, long offset, int length)
+    {
+        var payload = StateRequestPayload.Write(stateBytes, length);
+        Send(Header(0, 0, ExchangePhase.StateRequest, default, offset, payload.Length), payload);
     }
 
     public FrameHeader Header(long sequence, long step, ExchangePhase phase, LaneRange node, long offset, int bytes) =>
