@@ -1,6 +1,5 @@
 using System.Threading.Channels;
 using Sora.Cli.Display;
-using Sora.Coordinator;
 using Sora.Protocol.Jobs;
 using Sora.Protocol.Runs;
 
@@ -35,7 +34,7 @@ internal sealed class RunFollower(IRunDisplay display, LossHistory history, Stop
     private bool _gaveUp;
 
     /// <summary>Returns the last event: finished, stopped or failed. It is kept but not shown: the caller shows it after what follows from it.</summary>
-    public async Task<RunEvent> FollowAsync(RunHandle run)
+    public async Task<RunEvent> FollowAsync(FollowedRun run)
     {
         using var over = new CancellationTokenSource();
         Task[] others = [PumpAsync(run, over.Token), PumpAsync(workers.News, over.Token), StopWhenAskedAsync(run, over.Token)];
@@ -112,7 +111,7 @@ internal sealed class RunFollower(IRunDisplay display, LossHistory history, Stop
     }
 
     /// <summary>Nobody is left and nobody said why: the run is stopped, so that it can be resumed.</summary>
-    private async Task GiveUpAsync(RunHandle run, CancellationToken over)
+    private async Task GiveUpAsync(FollowedRun run, CancellationToken over)
     {
         _explanationAwaited = false;
         if (!IsHopeless || _gaveUp) return;
@@ -131,7 +130,7 @@ internal sealed class RunFollower(IRunDisplay display, LossHistory history, Stop
         return new RunFailed(stopped.Step, $"{(_begun ? "no worker is left" : $"the run needs {need!.Value.Start} workers to begin and cannot get them")}: {names}.", last.Worker, stopped.Checkpoint, code);
     }
 
-    private async Task PumpAsync(RunHandle run, CancellationToken over)
+    private async Task PumpAsync(FollowedRun run, CancellationToken over)
     {
         try
         {
@@ -149,7 +148,7 @@ internal sealed class RunFollower(IRunDisplay display, LossHistory history, Stop
         await foreach (var happened in reader.ReadAllAsync(over)) _news.Writer.TryWrite(happened);
     }
 
-    private async Task StopWhenAskedAsync(RunHandle run, CancellationToken over)
+    private async Task StopWhenAskedAsync(FollowedRun run, CancellationToken over)
     {
         await Task.WhenAny(signals.Asked, Task.Delay(Timeout.InfiniteTimeSpan, clock, over));
         if (!signals.Asked.IsCompleted) return;

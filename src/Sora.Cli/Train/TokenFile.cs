@@ -20,6 +20,7 @@ internal sealed class TokenFile : IDisposable
         var path = System.IO.Path.Combine(folder, "token");
         try
         {
+            Directory.CreateDirectory(folder);
             File.Delete(path); // the mode is that of the one who creates it
             var options = new FileStreamOptions { Mode = FileMode.CreateNew, Access = FileAccess.Write };
             if (!OperatingSystem.IsWindows()) options.UnixCreateMode = UnixFileMode.UserRead | UnixFileMode.UserWrite;

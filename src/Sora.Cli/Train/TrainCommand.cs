@@ -2,6 +2,7 @@ using Microsoft.Extensions.Logging.Abstractions;
 using Sora.Cli.Data;
 using Sora.Cli.Display;
 using Sora.Cli.Shell;
+using Sora.Cli.Worker;
 using Sora.Coordinator;
 using Sora.Model.Checkpoints;
 using Sora.Model.Data;
@@ -42,25 +43,38 @@ internal sealed class TrainCommand(LoadedJob loaded, TrainOptions options, Guard
         try
         {
             if (display.Lost is { } early) throw early;
+            using var remote = options.Coordinators.Count > 0 ? new RemoteRuns(options.Coordinators, token, output.Path) : null;
+            if (remote is not null && await remote.FindGoingOnAsync(signals.Token) is { } goingOn)
+            {
+                began = true;
+                display.Show(new RunWarning($"run {goingOn} is going on already: following it"));
+                var known = LossHistory.Read(output.Path).Steps.LastOrDefault()?.Step ?? 0;
+                processes = Start(local, string.Join(',', options.Coordinators), token, output);
+                return await FollowAsync(remote.Follow(goingOn, known), processes, null, known, output, signals);
+            }
             var resume = Resume();
             using var corpus = await PrepareAsync(signals.Token);
             var size = NetworkSize.Of(_job, corpus.Manifest.Tokenizer.VocabSize);
             var checkpoint = Open(resume, corpus);
             if (checkpoint?.Manifest.Step == _job.MaxSteps) return ShowFinished(checkpoint);
 
+            var submission = Submission(corpus, size, checkpoint, workers) with { Device = local > 0 ? LocalDevice.Of(_job) : null };
+            if (remote is not null)
+            {
+                if (options.Overwrite) RemoveEarlierRun(output);
+                began = true;
+                var submitted = await remote.SubmitAsync(submission, signals.Token);
+                processes = Start(local, string.Join(',', options.Coordinators), token, output);
+                return await FollowAsync(submitted, processes, null, submission.FirstStep, output, signals);
+            }
             await using var coordinator = await CoordinatorHost.StartAsync(Coordinator(output, token, workers), signals.Token);
             if (options.Overwrite) RemoveEarlierRun(output);
             began = true;
-            using var history = LossHistory.Open(output.Path, checkpoint?.Manifest.Step ?? 0);
             using var tokenFile = TokenFile.Write(Path.Combine(output.Path, StateFolder), coordinator.Token);
             display.Show(new CoordinatorListening(Reachable(coordinator.Address), tokenFile.Path));
-            using var started = processes = WorkerProcesses.Start(
-                local, new WorkerLaunch(coordinator.Address, coordinator.Token, output.Logs, _job.ThreadsPerWorker, WorkerCount.OneGpuEach(_job)), _job.MaxRestarts, clock);
-            var run = await coordinator.SubmitAsync(Submission(corpus, size, checkpoint, workers) with { Device = local > 0 ? LocalDevice.Of(_job) : null });
-
-            var end = await new RunFollower(display, history, signals, processes, local == workers.Most ? workers : null, clock).FollowAsync(run);
-            await processes.EndAsync(WorkerGrace);
-            return Conclude(end, output, processes, signals);
+            processes = Start(local, coordinator.Address, coordinator.Token, output);
+            var run = await coordinator.SubmitAsync(submission);
+            return await FollowAsync(new FollowedRun(run.Events, run.StopAsync), processes, local == workers.Most ? workers : null, submission.FirstStep, output, signals);
         }
         catch (OperationCanceledException) when (signals.Asked.IsCompleted)
         {
@@ -70,14 +84,16 @@ internal sealed class TrainCommand(LoadedJob loaded, TrainOptions options, Guard
         finally
         {
             display.WhenLost = null; // nothing is left to stop
+            processes?.Dispose();
             if (!began) output.TakeBack(StateFolder);
         }
     }
 
     private (int Workers, string Token) Local(int workers)
     {
-        var token = Environment.GetEnvironmentVariable(WorkerProcesses.TokenVariable) ?? "";
-        if (options.LocalWorkers is not { } local) return (workers, token);
+        var isRemote = options.Coordinators.Count > 0;
+        var token = isRemote ? WorkerToken.Read(options.TokenFile) : Environment.GetEnvironmentVariable(WorkerProcesses.TokenVariable) ?? "";
+        if (options.LocalWorkers is not { } local) return (isRemote ? 0 : workers, token);
         return local >= 0 && local <= workers
             ? (local, token)
             : throw new SoraException($"--local-workers is {local}: use 0 to {workers}, which is how many workers the run has.", ExitCode.Usage);
@@ -100,6 +116,22 @@ internal sealed class TrainCommand(LoadedJob loaded, TrainOptions options, Guard
         var point = CheckpointCatalog.Resolve(options.Resume, _job.OutputDir);
         foreach (var warning in point.Warnings) display.Show(new RunWarning(warning));
         return point;
+    }
+
+    private WorkerProcesses Start(int local, string coordinators, string token, OutputFolder output)
+    {
+        var launch = new WorkerLaunch(coordinators, token, output.Logs, _job.ThreadsPerWorker, WorkerCount.OneGpuEach(_job));
+        // Others may have a worker-0 there too.
+        if (options.Coordinators.Count > 0) launch = launch with { NamePrefix = $"{Environment.MachineName}-{Environment.ProcessId}-" };
+        return WorkerProcesses.Start(local, launch, _job.MaxRestarts, clock);
+    }
+
+    private async Task<int> FollowAsync(FollowedRun run, WorkerProcesses workers, WorkerRange? need, long knownStep, OutputFolder output, StopSignals signals)
+    {
+        using var history = LossHistory.Open(output.Path, knownStep);
+        var end = await new RunFollower(display, history, signals, workers, need, clock).FollowAsync(run);
+        await workers.EndAsync(WorkerGrace);
+        return Conclude(end, output, workers, signals);
     }
 
     private CoordinatorOptions Coordinator(OutputFolder output, string token, WorkerRange workers)

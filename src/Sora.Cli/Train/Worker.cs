@@ -26,7 +26,11 @@ internal sealed record WorkerExit(int ProcessId, int Code)
 /// <param name="Logs">Folder for what they write.</param>
 /// <param name="Threads">Threads each computes with.</param>
 /// <param name="OneGpuEach">Whether each sees one GPU only.</param>
-internal sealed record WorkerLaunch(string Coordinators, string Token, string Logs, int Threads, bool OneGpuEach);
+internal sealed record WorkerLaunch(string Coordinators, string Token, string Logs, int Threads, bool OneGpuEach)
+{
+    /// <summary>What their names begin with; a number follows.</summary>
+    public string NamePrefix { get; init; } = "worker-";
+}
 
 /// <summary>One worker of this machine: a name, a log, and the process that bears the name at present.</summary>
 internal sealed class Worker : IDisposable
@@ -38,7 +42,7 @@ internal sealed class Worker : IDisposable
 
     public Worker(WorkerLaunch launch, int index)
     {
-        (_launch, _index, Name) = (launch, index, $"worker-{index}");
+        (_launch, _index, Name) = (launch, index, $"{launch.NamePrefix}{index}");
         Log = Path.Combine(launch.Logs, $"{Name}.log");
         File.WriteAllText(Log, "");
     }

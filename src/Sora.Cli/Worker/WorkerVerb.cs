@@ -1,8 +1,6 @@
 using System.CommandLine;
 using System.Runtime.InteropServices;
-using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Logging;
-using Microsoft.Extensions.Logging.Console;
 using Sora.Cli.Shell;
 using Sora.Cli.Train;
 using Sora.Protocol.Jobs;
@@ -35,7 +33,7 @@ internal static class WorkerVerb
         foreach (var option in new Option[] { coordinator, tokenFile, name, bind, cache, fetch, threads, managed }) verb.Options.Add(option);
         verb.SetAction(async (result, _) =>
         {
-            using var logs = LoggerFactory.Create(Logging);
+            using var logs = LoggerFactory.Create(builder => StandardErrorLog.Configure(builder, LogLevel.Information));
             using var stop = new CancellationTokenSource();
             // Ctrl-C reaches every process of a terminal: one started by `train` leaves the decision to it.
             var isManaged = result.GetValue(managed);
@@ -45,7 +43,7 @@ internal static class WorkerVerb
                 new WorkerOptions
                 {
                     Coordinators = CoordinatorList.Parse(result.GetValue(coordinator)),
-                    Token = Token(result.GetValue(tokenFile)),
+                    Token = WorkerToken.Read(result.GetValue(tokenFile)),
                     Name = result.GetRequiredValue(name),
                     BindAddress = result.GetRequiredValue(bind),
                     CacheDir = result.GetRequiredValue(cache),
@@ -64,33 +62,5 @@ internal static class WorkerVerb
     {
         context.Cancel = stop is not { IsCancellationRequested: true };
         stop?.Cancel();
-    }
-
-    private static string Token(string? file)
-    {
-        try
-        {
-            var token = file is null ? Environment.GetEnvironmentVariable(WorkerProcesses.TokenVariable) : File.ReadAllText(file).Trim();
-            return token is { Length: > 0 }
-                ? token
-                : throw new SoraException($"There is no token to show the coordinator. Give its file with --token-file, or set {WorkerProcesses.TokenVariable}.", ExitCode.Usage);
-        }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
-        {
-            throw new SoraException($"The token file {file} cannot be read: {e.Message}", ExitCode.Usage, e);
-        }
-    }
-
-    private static void Logging(ILoggingBuilder builder)
-    {
-        builder.SetMinimumLevel(LogLevel.Information);
-        builder.AddSimpleConsole(console =>
-        {
-            console.SingleLine = true;
-            console.TimestampFormat = "HH:mm:ss.fff ";
-            console.UseUtcTimestamp = true;
-            console.ColorBehavior = LoggerColorBehavior.Disabled;
-        });
-        builder.Services.Configure<ConsoleLoggerOptions>(console => console.LogToStandardErrorThreshold = LogLevel.Trace);
     }
 }
