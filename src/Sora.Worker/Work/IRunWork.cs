@@ -27,7 +27,13 @@ internal sealed record WorkEnd(long Step, bool Halted, string WeightsSha256);
 internal interface IWorkReports
 {
     /// <summary>A step was committed.</summary>
-    void Committed(long step);
+    /// <param name="step">Steps committed.</param>
+    /// <param name="computeSeconds">Forward, backward and the update.</param>
+    /// <param name="waitSeconds">Inside the exchange.</param>
+    void Committed(long step, double computeSeconds, double waitSeconds);
+
+    /// <summary>What the state is after a step that every member hashes: replicas must be equal.</summary>
+    void StateHash(long step, string hash);
 
     /// <summary>People are to know of a step.</summary>
     void Step(StepResult step);

@@ -183,8 +183,10 @@ internal sealed class RunWork(WorkerOptions options, AssignedCorpus corpus) : IR
 
         public void OnStep(StepResult result)
         {
-            reports.Committed(result.Step);
-            if (result.Step % work._job!.LoggingSteps == 0 || result.Step == work._job.MaxSteps)
+            reports.Committed(result.Step, result.ComputeSeconds, result.ExchangeSeconds);
+            if (work._job!.VerifySteps > 0 && result.Step % work._job.VerifySteps == 0)
+                reports.StateHash(result.Step, StateHash.Of(work.StateRegions()));
+            if (result.Step % work._job.LoggingSteps == 0 || result.Step == work._job.MaxSteps)
                 reports.Step(result);
         }
 

@@ -23,12 +23,17 @@ public sealed class RunGatewayTests
         await using var worker = await FakeWorker.DialAsync(coordinator.Host, "w1");
         var generation = await FakeWorker.BeginAsync(worker);
         await worker.StepAsync(generation, 1);
+        await using var watched = client.WatchAsync(run, cancellationToken: Cancel).GetAsyncEnumerator(Cancel);
+        var events = new List<RunEvent>();
+        while (events is not [.., StepCommitted] && await watched.MoveNextAsync())
+            events.Add(watched.Current);
         await worker.StepAsync(generation, 2);
         await worker.FinishRunAsync(generation);
-        var events = await TestCoordinator.ToEndAsync(client.WatchAsync(run, cancellationToken: Cancel));
+        while (await watched.MoveNextAsync())
+            events.Add(watched.Current);
 
         Assert.Equal(("remote", 3L, 1), (((RunStarted)events[0]).Name, ((RunStarted)events[0]).MaxSteps, ((RunStarted)events[0]).Workers));
-        Assert.Equal(2, events.OfType<StepCommitted>().Last().Step);
+        Assert.Equal([1L, 2L], events.OfType<StepCommitted>().Select(step => step.Step));
         Assert.Equal("weights", Assert.IsType<RunFinished>(events[^1]).WeightsSha256);
         Assert.Equal(("remote", "finished"), Assert.Single((await client.ListAsync(Cancel)).Select(summary => (summary.Run, summary.State))));
     }

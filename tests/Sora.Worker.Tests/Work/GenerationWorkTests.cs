@@ -129,7 +129,9 @@ public class GenerationWorkTests(SmallCorpus small) : IClassFixture<SmallCorpus>
         public async Task<WorkerEvent.WorkHalted> Broken(WorkerGeneration generation) =>
             Assert.IsType<WorkerEvent.WorkHalted>(await JoinAndTrain(Work(generation)));
 
-        public void Committed(long step) => _afterStep(step);
+        public void Committed(long step, double computeSeconds, double waitSeconds) => _afterStep(step);
+
+        public void StateHash(long step, string hash) => Assert.Fail("it is not due");
 
         public void Step(StepResult step) => Steps.Add(step);
 

@@ -54,6 +54,26 @@ public class RunWorkTests(SmallCorpus small) : IClassFixture<SmallCorpus>
     }
 
     [Fact]
+    public void Every_so_many_steps_the_state_is_hashed_which_tells_any_difference()
+    {
+        var job = small.Job with { VerifySteps = 2 };
+        var first = new Worker(small, "hashed", job);
+        first.Train(0);
+        first.Dispose();
+        using var same = new Worker(small, "hashed", job);
+        same.Train(0);
+        Assert.Equal([2, 4], first.Hashes.Keys);
+        Assert.Equal(first.Hashes, same.Hashes);
+
+        var before = StateHash.Of(same.Work.StateRegions());
+        Assert.Equal(same.Hashes[4], before);
+        Flip(same.Work.StateRegions()[^1]);
+        Assert.NotEqual(before, StateHash.Of(same.Work.StateRegions()));
+
+        static unsafe void Flip(StateRegion region) => ((byte*)region.Address)[region.Bytes - 1] ^= 1;
+    }
+
+    [Fact]
     public void A_worker_that_does_not_write_checkpoints_reports_the_hash_a_checkpoint_would_have()
     {
         var writer = new Worker(small, "writer");
@@ -110,6 +130,8 @@ public class RunWorkTests(SmallCorpus small) : IClassFixture<SmallCorpus>
 
         public SortedDictionary<long, string> Problems { get; } = [];
 
+        public SortedDictionary<long, string> Hashes { get; } = [];
+
         public Worker Begin(string checkpoint, long step)
         {
             Work.Restore(checkpoint, step);
@@ -127,7 +149,9 @@ public class RunWorkTests(SmallCorpus small) : IClassFixture<SmallCorpus>
             return Work.Train(generation, exchange, writes, () => Work.HeldStep == _haltAfter - 1, this);
         }
 
-        public void Committed(long step) => Assert.Equal(step, Work.HeldStep);
+        public void Committed(long step, double computeSeconds, double waitSeconds) => Assert.Equal(step, Work.HeldStep);
+
+        public void StateHash(long step, string hash) => Hashes[step] = hash;
 
         public void Step(StepResult step) => Steps.Add(step);
 
