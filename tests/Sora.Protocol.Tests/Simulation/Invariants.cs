@@ -95,6 +95,18 @@ internal sealed class Invariants(Simulation world)
         }
     }
 
+    /// <summary>Whoever leaves because it was asked to leaves its state behind: with another worker, or in a checkpoint.</summary>
+    public void Dismissed(SimulatedWorker leaving)
+    {
+        var (state, kinds) = (leaving.State, world.Schedule.Kinds);
+        if (world.Cluster.Over || !state.Draining || state.Step <= 0 || kinds.Contains(Fault.FillDisk) || kinds.Contains(Fault.JumpClock))
+            return;
+        // The other one may have died a moment ago.
+        var handedOver = world.Workers.Any(other => other != leaving && other.Trainer.Step >= state.Step) || world.Storage.Newest >= state.Step;
+        if (!handedOver)
+            throw new BrokenPromise($"{leaving} was let go, and nobody else holds step {state.Step}");
+    }
+
     public void Published(SimulatedCoordinator coordinator, RunEvent happened)
     {
         if (happened is not StepCommitted { Step: var step })
