@@ -27,8 +27,6 @@ namespace Sora.Coordinator;
 /// </summary>
 public sealed class CoordinatorHost : IAsyncDisposable
 {
-    private static readonly TimeSpan AskLimit = TimeSpan.FromSeconds(30);
-
     private readonly WebApplication _web;
     private readonly IHost _akka;
     private readonly Task<(ActorSystem System, IActorRef Pool)> _actors;
@@ -114,7 +112,7 @@ public sealed class CoordinatorHost : IAsyncDisposable
     public async Task<RunStatus> QueryAsync(string run, CancellationToken cancellationToken)
     {
         var (system, _) = await _actors;
-        return await JobRegion.Of(system).Ask<RunStatus>(new QueryRun(run), AskLimit, cancellationToken);
+        return await JobRegion.QueryAsync(system, new QueryRun(run), cancellationToken);
     }
 
     /// <summary>Ends what is going on and closes the journal.</summary>

@@ -14,8 +14,26 @@ public sealed record CoordinatorOptions
     /// <summary>What workers must show; empty: a random one of 256 bits.</summary>
     public string Token { get; init; } = "";
 
-    /// <summary>Folder of the journal.</summary>
+    /// <summary>Folder of the journal, unless <see cref="JournalConnection"/> names a database.</summary>
     public required string StateDir { get; init; }
+
+    /// <summary>Connection string of the PostgreSQL database that several coordinators share; empty: a file in <see cref="StateDir"/>.</summary>
+    public string JournalConnection { get; init; } = "";
+
+    /// <summary>
+    /// Where the other coordinators of a cluster reach this one, <c>ADDRESS:PORT</c>; empty: it is alone. They trust each other:
+    /// this port belongs into a private network.
+    /// </summary>
+    public string ClusterListen { get; init; } = "";
+
+    /// <summary>What the others dial where that differs from <see cref="ClusterListen"/>, <c>NAME:PORT</c>: behind address translation, or when listening on all addresses.</summary>
+    public string ClusterAdvertise { get; init; } = "";
+
+    /// <summary>
+    /// The coordinators a new one asks to be let in, as they are advertised, in the same order everywhere and this one among
+    /// them. The first founds the cluster when none of the others answers.
+    /// </summary>
+    public IReadOnlyList<string> ClusterSeeds { get; init; } = [];
 
     /// <summary>Where log lines go.</summary>
     public ILoggerFactory LoggerFactory { get; init; } = NullLoggerFactory.Instance;
@@ -65,7 +83,7 @@ public sealed record CoordinatorOptions
     internal string JournalPath => Path.Combine(StateDir, "journal.db");
 
     /// <summary>What messages to people call the journal.</summary>
-    internal string JournalName => JournalPath;
+    internal string JournalName => JournalConnection.Length == 0 ? JournalPath : "in PostgreSQL";
 
     internal TimeSpan Timeout(RunTimer timer) => timer switch
     {

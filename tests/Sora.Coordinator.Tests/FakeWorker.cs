@@ -81,6 +81,10 @@ internal sealed class FakeWorker : IAsyncDisposable
         return _call.ResponseStream.Current;
     }
 
+    /// <summary>The next message; null when the stream was closed.</summary>
+    public async Task<FromCoordinator?> TryHearAsync() =>
+        await _call.ResponseStream.MoveNext(TestContext.Current.CancellationToken) ? _call.ResponseStream.Current : null;
+
     /// <summary>The stream is closed without another word.</summary>
     public async Task<bool> StreamEndsAsync()
     {

@@ -37,8 +37,19 @@ internal static class AkkaConfiguration
           }
           actor.creation-timeout = 60s
           actor.serializers.json = "Sora.Coordinator.Serialization.RefusingSerializer, Sora.Coordinator"
+          remote.dot-netty.tcp {
+            # A generation of a thousand workers, with the addresses of all, is one message.
+            maximum-frame-size = 4000000b
+            send-buffer-size = 8000000b
+            receive-buffer-size = 8000000b
+          }
           cluster {
             log-info = off
+            seed-node-timeout = 3s
+            failure-detector {
+              heartbeat-interval = 500ms
+              acceptable-heartbeat-pause = 3s
+            }
             gossip-interval = 200ms
             leader-actions-interval = 200ms
             periodic-tasks-initial-delay = 50ms
@@ -53,6 +64,11 @@ internal static class AkkaConfiguration
               handoff-timeout = 20s
               distributed-data.durable.keys = []
               distributed-data.majority-min-cap = 1
+              # Two of three coordinators are enough to go on, which is what they are three for.
+              coordinator-state.write-majority-plus = 0
+              coordinator-state.read-majority-plus = 0
+              # A run that moves makes its workers dial again, and gains nothing.
+              rebalance-interval = 20d
             }
           }
         }
@@ -69,17 +85,26 @@ internal static class AkkaConfiguration
         .WithStrictSerialization()
         .WithCustomSerializer("sora", CoordinatorSerializer.Bindings, system => new CoordinatorSerializer(system))
         .ConfigureJournal(journal)
-        .ConfigureCluster();
+        .ConfigureCluster(options);
 
-    /// <summary>Coordinators alone are members; a single one founds its cluster at once instead of looking for others.</summary>
-    private static AkkaConfigurationBuilder ConfigureCluster(this AkkaConfigurationBuilder builder) => builder
-        .WithRemoting(new RemoteOptions { HostName = "127.0.0.1", Port = 0 })
-        .WithClustering(new ClusterOptions { Roles = [Role], SplitBrainResolver = new KeepMajorityOption { Role = Role } })
-        .AddStartup((system, _) =>
+    /// <summary>Coordinators alone are members; one without others founds its cluster at once instead of looking for them.</summary>
+    private static AkkaConfigurationBuilder ConfigureCluster(this AkkaConfigurationBuilder builder, CoordinatorOptions options)
+    {
+        var (listen, advertise, seeds) = ClusterAddress.Of(options);
+        builder
+            .WithRemoting(new RemoteOptions { HostName = listen.Host, Port = listen.Port, PublicHostName = advertise.Host, PublicPort = advertise.Port })
+            .WithClustering(new ClusterOptions
+            {
+                Roles = [Role],
+                SeedNodes = [.. seeds.Select(seed => $"akka.tcp://{SystemName}@{seed}")],
+                SplitBrainResolver = new KeepMajorityOption { Role = Role },
+            });
+        return seeds.Count > 0 ? builder : builder.AddStartup((system, _) =>
         {
             var cluster = Cluster.Get(system);
             cluster.Join(cluster.SelfAddress);
         });
+    }
 
     private static AkkaConfigurationBuilder ConfigureJournal(this AkkaConfigurationBuilder builder, Journal journal) => builder
         .AddHocon(SqlPersistence.DefaultConfiguration, HoconAddMode.Append)

@@ -22,7 +22,8 @@ internal abstract class Journal
     /// <summary>The plugin may create its table.</summary>
     public abstract bool CreatesTable { get; }
 
-    public static Journal Of(CoordinatorOptions options) => new SqliteJournal(options);
+    public static Journal Of(CoordinatorOptions options) =>
+        options.JournalConnection.Length == 0 ? new SqliteJournal(options) : new PostgresJournal(options.JournalConnection);
 
     /// <summary>Opens the database once, so that one that cannot be used is told at the start and by name.</summary>
     public abstract void Prepare();

@@ -58,7 +58,7 @@ internal sealed partial class JobEntity : ReceivePersistentActor, IWithTimers
         Command<ReportLostWorker>(Lose);
         Command<ProvedAlive>(_claims.HolderIsAlive);
         Command<Terminated>(ended => Forget(ended.ActorRef));
-        Command<StopRun>(stop => Turn(new StopRequested(stop.Reason)));
+        Command<StopRun>(Stop);
         Command<SecretDrawn>(Turn);
         Command<TimerElapsed>(elapsed => Turn(new TimerFired(elapsed.Timer, elapsed.After)));
         Command<Announcement>(_ => Announce());
@@ -168,6 +168,12 @@ internal sealed partial class JobEntity : ReceivePersistentActor, IWithTimers
         _pool.Tell(new CloseRun(_run));
         Sender.Tell(new CloseRun(_run));
         Passivate();
+    }
+
+    private void Stop(StopRun stop)
+    {
+        Turn(new StopRequested(stop.Reason));
+        Answer();
     }
 
     private void Answer()

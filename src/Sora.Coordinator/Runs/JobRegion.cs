@@ -1,5 +1,6 @@
 using Akka.Actor;
 using Akka.Cluster.Sharding;
+using Sora.Protocol.Jobs;
 
 namespace Sora.Coordinator.Runs;
 
@@ -8,5 +9,32 @@ internal static class JobRegion
 {
     public const string TypeName = "job";
 
+    // A question may be lost with the coordinator it went to, and the next one needs its time to take over.
+    private static readonly TimeSpan AnswerLimit = TimeSpan.FromSeconds(2);
+    private static readonly TimeSpan Limit = TimeSpan.FromSeconds(30);
+
     public static IActorRef Of(ActorSystem system) => ClusterSharding.Get(system).ShardRegion(TypeName);
+
+    /// <summary>Asks what the coordinators know of a run; for calls from outside the actors.</summary>
+    /// <exception cref="SoraException">None of them answers.</exception>
+    public static async Task<RunStatus> QueryAsync(ActorSystem system, IJobMessage question, CancellationToken cancellationToken)
+    {
+        using var limit = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
+        limit.CancelAfter(Limit);
+        while (true)
+        {
+            try
+            {
+                return await Of(system).Ask<RunStatus>(question, AnswerLimit, limit.Token);
+            }
+            catch (AskTimeoutException) when (!limit.IsCancellationRequested)
+            {
+                // Ask again.
+            }
+            catch (Exception exception) when (exception is AskTimeoutException or OperationCanceledException && !cancellationToken.IsCancellationRequested)
+            {
+                throw new SoraException($"No coordinator has answered for run {question.Run} within {Limit.TotalSeconds:0} s. See their logs.", ExitCode.Unreachable, exception);
+            }
+        }
+    }
 }

@@ -35,6 +35,7 @@ internal sealed class RunWatch : ReceiveActor, IWithTimers
             _events.TryComplete(new SoraException(refused.Reason, ExitCode.Usage));
             Context.Stop(Self);
         });
+        Receive<RunStatus>(_ => { }); // The answer to a stop says no more than the events do.
         Receive<StopWatchedRun>(stop =>
         {
             _stop ??= stop.Reason;

@@ -24,6 +24,8 @@ internal sealed partial class WorkerSession : ReceiveActor, IWithTimers
     private readonly TimeSpan _silenceLimit;
     private readonly ILogger _log;
     private readonly HashSet<IActorRef> _doubters = [];
+    // A worker that dials again tells right after Hello what its broken stream may have swallowed.
+    private readonly Queue<FromWorker> _early = [];
     private Hello _hello = new();
     private string? _run;
     private bool _hasWork;
@@ -93,6 +95,8 @@ internal sealed partial class WorkerSession : ReceiveActor, IWithTimers
     {
         _run = run;
         Jobs.Tell(new OfferWorker(run, _connection, _hello));
+        while (_early.TryDequeue(out var message))
+            Forward(run, message);
         Timers.StartPeriodicTimer(nameof(Pulse), Pulse.Instance, JobEntity.AnnouncementInterval);
     }
 
@@ -102,9 +106,15 @@ internal sealed partial class WorkerSession : ReceiveActor, IWithTimers
         foreach (var doubter in _doubters)
             doubter.Tell(new ProvedAlive(_hello.Worker, _connection));
         _doubters.Clear();
-        if (_run is not null && message.BodyCase is not (FromWorker.BodyOneofCase.Heartbeat or FromWorker.BodyOneofCase.Hello or FromWorker.BodyOneofCase.None))
-            Jobs.Tell(new ForwardFromWorker(_run, _hello.Worker, _connection, message));
+        if (message.BodyCase is FromWorker.BodyOneofCase.Heartbeat or FromWorker.BodyOneofCase.Hello or FromWorker.BodyOneofCase.None)
+            return;
+        if (_run is null)
+            _early.Enqueue(message);
+        else
+            Forward(_run, message);
     }
+
+    private void Forward(string run, FromWorker message) => Jobs.Tell(new ForwardFromWorker(run, _hello.Worker, _connection, message));
 
     private void Deliver(FromCoordinator message)
     {

@@ -93,14 +93,14 @@ internal sealed class MeshPeers : IDisposable
 
     public string Describe(int rank) => _connections[rank]?.Name ?? $"{_group.Members[rank].Worker} ({string.Join(" or ", _group.Members[rank].Endpoints)})";
 
-    /// <summary>Queues a frame for a peer, unless nothing reaches it any more. Needs the lock.</summary>
+    /// <summary>Queues a frame for a peer, unless nothing reaches it any more or this worker has left. Needs the lock.</summary>
     /// <param name="rank">The peer.</param>
     /// <param name="header">The frame's header.</param>
     /// <param name="address">Where its payload lies and stays untouched until it is sent.</param>
     /// <param name="payload">The payload itself, when it is small.</param>
     public void Send(int rank, in FrameHeader header, nint address, byte[]? payload = null)
     {
-        if (_standings[rank].CannotSend || _connections[rank] is not { } connection)
+        if (Closed || _standings[rank].CannotSend || _connections[rank] is not { } connection)
             return;
         _standings[rank].SendsPending++;
         if (payload is null)

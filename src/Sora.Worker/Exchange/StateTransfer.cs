@@ -81,14 +81,10 @@ internal sealed class StateTransfer(Collectives collectives, MeshPeers peers, St
             served.CopyTo(header.Offset, copy = new byte[length]);
         lock (peers.Gate)
         {
-            if (!peers.Closed)
-                peers.Send(
-                    rank,
-                    mismatch
-                        ? collectives.Header(ExchangePhase.StateMismatch, 0, default, served.Bytes, 0)
-                        : collectives.Header(ExchangePhase.StateChunk, 0, default, header.Offset, length),
-                    address,
-                    copy);
+            var answer = mismatch
+                ? collectives.Header(ExchangePhase.StateMismatch, 0, default, served.Bytes, 0)
+                : collectives.Header(ExchangePhase.StateChunk, 0, default, header.Offset, length);
+            peers.Send(rank, answer, address, copy);
         }
     }
 
