@@ -117,7 +117,7 @@ internal sealed class Invariants(Simulation world)
         _told.Add(step);
     }
 
-    private bool Remembers(long step) => world.Workers.Any(worker => worker.Alive && worker.Remembers(step));
+    private bool CouldBeTold(long step) => world.Workers.Any(worker => worker.Alive && worker.CouldTell(step));
 
     private static bool Counts(SimulatedCoordinator coordinator, SimulatedWorker worker) =>
         coordinator.State.Workers.TryGetValue(worker.Name, out var known) && known.Incarnation == worker.Incarnation;
@@ -132,8 +132,8 @@ internal sealed class Invariants(Simulation world)
                 throw new BrokenPromise($"the run finished with other weights than the undisturbed run, or elsewhere: {finished}");
             case RunFinished when world.Storage.Read(Storage.PathOf(last)) is null:
                 throw new BrokenPromise("the run finished without its last checkpoint");
-            case RunFinished when Enumerable.Range(1, (int)last).FirstOrDefault(step => !_told.Contains(step) && Remembers(step)) is var step and > 0:
-                throw new BrokenPromise($"people were never told of step {step}, and a live worker remembers it");
+            case RunFinished when Enumerable.Range(1, (int)last).FirstOrDefault(step => !_told.Contains(step) && CouldBeTold(step)) is var step and > 0:
+                throw new BrokenPromise($"people were never told of step {step}, and the member that reports remembers it");
             case RunStopped when !world.StopAsked:
                 throw new BrokenPromise("the run stopped and nobody asked it to");
             case RunFailed when _lastGeneration > 0:
