@@ -27,6 +27,9 @@ namespace Sora.Coordinator;
 /// </summary>
 public sealed class CoordinatorHost : IAsyncDisposable
 {
+    // Runs are handed over to the other coordinators within a second or so.
+    private static readonly TimeSpan HandOverLimit = TimeSpan.FromSeconds(30);
+
     private readonly WebApplication _web;
     private readonly IHost _akka;
     private readonly Task<(ActorSystem System, IActorRef Pool)> _actors;
@@ -67,7 +70,7 @@ public sealed class CoordinatorHost : IAsyncDisposable
 
         var akka = BuildAkka(options, corpora, journal);
         var actors = Task.Run(() => StartAkkaAsync(akka, prepared, cancellationToken), cancellationToken);
-        var web = BuildWeb(options, endpoint, token, corpora, actors);
+        var web = BuildWeb(options, endpoint, token, corpora, journal, actors);
         try
         {
             await web.StartAsync(cancellationToken);
@@ -88,10 +91,10 @@ public sealed class CoordinatorHost : IAsyncDisposable
     /// <exception cref="SoraException">The submission cannot be carried out as it is.</exception>
     public async Task<RunHandle> SubmitAsync(RunSubmission submission)
     {
-        if (submission.Workers < 1 || submission.Workers > submission.Job.Lanes)
-            throw new SoraException($"{submission.Workers} workers cannot share {submission.Job.Lanes} lanes: a worker owns at least one. Set 'lanes' to at least {submission.Workers} or ask for fewer workers.", ExitCode.Usage);
+        submission.Check();
         var (system, _) = await _actors;
-        _corpora.Provide(submission.Run, submission.CorpusHash, submission.Pieces);
+        if (submission.Pieces is { } pieces)
+            _corpora.Provide(submission.Run, submission.CorpusHash, pieces);
         var (events, watch) = RunWatching.Submit(system, submission.ToSpec());
         return new RunHandle(submission.Run, ToEndAsync(submission, events), reason => watch.Tell(new StopWatchedRun(reason)));
     }
@@ -115,7 +118,17 @@ public sealed class CoordinatorHost : IAsyncDisposable
         return await JobRegion.QueryAsync(system, new QueryRun(run), cancellationToken);
     }
 
-    /// <summary>Ends what is going on and closes the journal.</summary>
+    /// <summary>
+    /// Completes when this coordinator ends without having been asked to: the others of its cluster went on without it, after a
+    /// pause or a cut of the network. Its process must end too, and may be started again.
+    /// </summary>
+    public async Task WaitForEndAsync(CancellationToken cancellationToken)
+    {
+        var (system, _) = await _actors.WaitAsync(cancellationToken);
+        await system.WhenTerminated.WaitAsync(cancellationToken);
+    }
+
+    /// <summary>Ends what is going on, or leaves it to the others of its cluster, and closes the journal.</summary>
     public async ValueTask DisposeAsync()
     {
         await StopAsync(_web, _akka, _actors, _journal);
@@ -168,6 +181,8 @@ public sealed class CoordinatorHost : IAsyncDisposable
     {
         var builder = Host.CreateEmptyApplicationBuilder(null);
         UseOnly(builder.Services, options.LoggerFactory);
+        if (options.ClusterListen.Length > 0)
+            builder.Services.Configure<HostOptions>(host => host.ShutdownTimeout = HandOverLimit);
         builder.Services.AddAkka(AkkaConfiguration.SystemName, akka =>
         {
             akka.ConfigureCoordinator(options, journal);
@@ -176,7 +191,7 @@ public sealed class CoordinatorHost : IAsyncDisposable
         return builder.Build();
     }
 
-    private static WebApplication BuildWeb(CoordinatorOptions options, IPEndPoint endpoint, CoordinatorToken token, CorpusDirectory corpora, Task<(ActorSystem System, IActorRef Pool)> actors)
+    private static WebApplication BuildWeb(CoordinatorOptions options, IPEndPoint endpoint, CoordinatorToken token, CorpusDirectory corpora, Journal journal, Task<(ActorSystem System, IActorRef Pool)> actors)
     {
         var builder = WebApplication.CreateEmptyBuilder(new WebApplicationOptions());
         UseOnly(builder.Services, options.LoggerFactory);
@@ -188,11 +203,14 @@ public sealed class CoordinatorHost : IAsyncDisposable
         builder.Services.AddSingleton(token);
         builder.Services.AddSingleton(corpora);
         builder.Services.AddSingleton(new CoordinatorActors(actors));
+        builder.Services.AddSingleton(journal);
         builder.Services.AddSingleton<WorkerGatewayService>();
+        builder.Services.AddSingleton<RunGatewayService>();
         builder.Services.AddGrpc(grpc => grpc.Interceptors.Add<BearerTokenInterceptor>());
         var web = builder.Build();
         web.UseRouting();
         web.MapGrpcService<WorkerGatewayService>();
+        web.MapGrpcService<RunGatewayService>();
         return web;
     }
 

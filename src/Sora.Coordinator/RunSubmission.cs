@@ -22,8 +22,8 @@ public sealed record RunSubmission
     /// <summary>Folder of the corpus; workers on this machine read it.</summary>
     public required string CorpusDir { get; init; }
 
-    /// <summary>Where workers that cannot read that folder get the corpus from.</summary>
-    public required IPieceSource Pieces { get; init; }
+    /// <summary>Where workers that cannot read that folder get the corpus from; null: from whoever can open it there.</summary>
+    public IPieceSource? Pieces { get; init; }
 
     /// <summary>Where checkpoints go.</summary>
     public required string OutputDir { get; init; }
@@ -55,6 +55,15 @@ public sealed record RunSubmission
     /// <summary>What <c>device: auto</c> came to, shown to people; null: as the job says.</summary>
     public string? Device { get; init; }
 
+    /// <exception cref="SoraException">It cannot be carried out as it is.</exception>
+    internal void Check()
+    {
+        if (Workers < 1 || Workers > Job.Lanes)
+            throw new SoraException($"{Workers} workers cannot share {Job.Lanes} lanes: a worker owns at least one. Set 'lanes' to at least {Workers} or ask for fewer workers.", ExitCode.Usage);
+        if (StartWorkers > Workers || MinWorkers > Workers)
+            throw new SoraException($"The run takes at most {Workers} workers and can neither wait for {Math.Max(StartWorkers ?? 0, MinWorkers)} nor need them. Ask for more or wait for fewer.", ExitCode.Usage);
+    }
+
     internal RunSpec ToSpec() => new()
     {
         Run = Run,
@@ -69,6 +78,9 @@ public sealed record RunSubmission
         Workers = Workers,
         StartWorkers = StartWorkers ?? Workers,
         MinWorkers = MinWorkers,
+        Straggler = Job.Straggler,
+        StragglerFactor = Job.StragglerFactor,
+        StragglerSeconds = Job.StragglerSeconds,
         Lanes = Job.Lanes,
         Numerics = Job.Numerics,
         ExpectedCanary = ExpectedCanary ?? "",

@@ -1,3 +1,4 @@
+using Akka;
 using Akka.Actor;
 using Akka.Cluster;
 using Akka.Cluster.Hosting;
@@ -147,6 +148,11 @@ internal static class AkkaConfiguration
                 // A run that computes one long step says nothing meanwhile; it leaves memory when it is over.
                 ShouldPassivateIdleEntities = false,
             })
+        .AddStartup((system, _) => CoordinatedShutdown.Get(system).AddTask(CoordinatedShutdown.PhaseBeforeServiceUnbind, "close-streams", () =>
+        {
+            system.EventStream.Publish(Closing.Instance);
+            return Task.FromResult(Done.Instance);
+        }))
         .AddStartup((_, registry) => registry.Get<WorkerPool>().Tell(
             new TakeUpRuns(options.RecoverRuns ? [.. journal.ListRuns().Where(run => !run.IsOver).Select(run => run.Run)] : [])));
 }

@@ -1,5 +1,6 @@
 using System.Threading.Channels;
 using Akka.Actor;
+using Sora.Coordinator.Workers;
 using Sora.Protocol.Generations;
 using Sora.Protocol.Jobs;
 using Sora.Protocol.Runs;
@@ -29,6 +30,7 @@ internal sealed class RunWatch : ReceiveActor, IWithTimers
         _events = events;
         _news = new RunNews(from);
         Receive<Pulse>(_ => Ask());
+        Receive<Closing>(_ => Context.Stop(Self));
         Receive<RunHappened>(happened => Hear(happened.Event));
         Receive<WatchRefused>(refused =>
         {
@@ -49,7 +51,11 @@ internal sealed class RunWatch : ReceiveActor, IWithTimers
 
     public static Props Watching(string run, long from, ChannelWriter<RunEvent> events) => Props.Create(() => new RunWatch(run, null, from, events));
 
-    protected override void PreStart() => Timers.StartPeriodicTimer(nameof(Pulse), Pulse.Instance, TimeSpan.Zero, JobEntity.AnnouncementInterval);
+    protected override void PreStart()
+    {
+        Context.System.EventStream.Subscribe(Self, typeof(Closing));
+        Timers.StartPeriodicTimer(nameof(Pulse), Pulse.Instance, TimeSpan.Zero, JobEntity.AnnouncementInterval);
+    }
 
     protected override void PostStop() => _events.TryComplete();
 

@@ -91,7 +91,7 @@ internal static class DecisionFormat
 
     public static void WriteSpec(ref MessagePackWriter writer, RunSpec spec)
     {
-        writer.WriteArrayHeader(20);
+        writer.WriteArrayHeader(23);
         writer.Write(spec.Run);
         writer.Write(spec.Name);
         writer.Write(spec.JobJson);
@@ -112,6 +112,9 @@ internal static class DecisionFormat
         writer.Write(spec.Dtype);
         writer.Write(spec.StartWorkers);
         writer.Write(spec.MinWorkers);
+        writer.Write((int)spec.Straggler);
+        writer.Write(spec.StragglerFactor);
+        writer.Write(spec.StragglerSeconds);
     }
 
     // Initializers run in the order they are written, which is the order of WriteSpec.
@@ -141,7 +144,14 @@ internal static class DecisionFormat
             Dtype = reader.ReadString()!,
         };
         return complete
-            ? spec with { StartWorkers = reader.ReadInt32(), MinWorkers = reader.ReadInt32() }
+            ? spec with
+            {
+                StartWorkers = reader.ReadInt32(),
+                MinWorkers = reader.ReadInt32(),
+                Straggler = (StragglerPolicy)reader.ReadInt32(),
+                StragglerFactor = reader.ReadDouble(),
+                StragglerSeconds = reader.ReadDouble(),
+            }
             : spec with { StartWorkers = spec.Workers };
     }
 

@@ -30,3 +30,12 @@ internal sealed record Enlist(string Run) : INoSerializationVerificationNeeded;
 
 /// <summary>The worker's stream ended.</summary>
 internal sealed record StreamClosed(string Reason) : INoSerializationVerificationNeeded;
+
+/// <summary>
+/// This coordinator ends: whoever speaks to runs for somebody outside stops first. Workers dial another coordinator while
+/// the runs move there; a question to a run that has left would hold up the end.
+/// </summary>
+internal sealed record Closing : INoSerializationVerificationNeeded
+{
+    public static readonly Closing Instance = new();
+}

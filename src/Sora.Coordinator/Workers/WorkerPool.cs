@@ -56,11 +56,14 @@ internal sealed partial class WorkerPool : ReceiveActor, IWithTimers
         Receive<ProvedAlive>(_claims.HolderIsAlive);
         Receive<Terminated>(gone => Forget(gone.ActorRef));
         Receive<Tick>(_ => WakeSilent());
+        Receive<Closing>(_ => Timers.CancelAll());
     }
 
     public ITimerScheduler Timers { get; set; } = null!;
 
     public static Props Props(CorpusDirectory corpora, ILogger log) => Akka.Actor.Props.Create(() => new WorkerPool(corpora, log));
+
+    protected override void PreStart() => Context.System.EventStream.Subscribe(Self, typeof(Closing));
 
     private void TakeUp(TakeUpRuns unfinished)
     {

@@ -47,7 +47,11 @@ internal sealed partial class WorkerSession : ReceiveActor, IWithTimers
 
     private IActorRef Jobs => JobRegion.Of(Context.System);
 
-    protected override void PreStart() => AwaitTick();
+    protected override void PreStart()
+    {
+        Context.System.EventStream.Subscribe(Self, typeof(Closing));
+        AwaitTick();
+    }
 
     protected override void PostStop() => _outbound.TryComplete();
 
@@ -56,6 +60,7 @@ internal sealed partial class WorkerSession : ReceiveActor, IWithTimers
         Receive<FromWorker>(message => message.BodyCase == FromWorker.BodyOneofCase.Hello, message => Greet(message.Hello));
         Receive<FromWorker>(message => Refuse($"The first message must be Hello, not {message.BodyCase}.", ExitCode.Usage));
         Receive<StreamClosed>(_ => Context.Stop(Self));
+        Receive<Closing>(_ => Context.Stop(Self));
         Receive<Tick>(_ => Count(() => Refuse($"No Hello came within {_silenceLimit.TotalSeconds:0.#} s.", ExitCode.Failure)));
     }
 
@@ -66,6 +71,7 @@ internal sealed partial class WorkerSession : ReceiveActor, IWithTimers
         Receive<DeliverToWorker>(deliver => Deliver(deliver.Message));
         Receive<TurnAway>(away => Refuse(away.Reason, away.ExitCode));
         Receive<CloseStream>(_ => Context.Stop(Self));
+        Receive<Closing>(_ => Context.Stop(Self));
         Receive<ProveAlive>(_ => _doubters.Add(Sender));
         Receive<StreamClosed>(closed => Lose(closed.Reason));
         Receive<Pulse>(_ => Jobs.Tell(new StillLinked(_run!, _hello.Worker, _connection)));
@@ -106,7 +112,8 @@ internal sealed partial class WorkerSession : ReceiveActor, IWithTimers
         foreach (var doubter in _doubters)
             doubter.Tell(new ProvedAlive(_hello.Worker, _connection));
         _doubters.Clear();
-        if (message.BodyCase is FromWorker.BodyOneofCase.Heartbeat or FromWorker.BodyOneofCase.Hello or FromWorker.BodyOneofCase.None)
+        // A heartbeat that tells of steps is a measurement; any other is only a sign of life, and has done its work.
+        if (message.BodyCase is FromWorker.BodyOneofCase.Hello or FromWorker.BodyOneofCase.None || message.Heartbeat is { Steps: 0 })
             return;
         if (_run is null)
             _early.Enqueue(message);

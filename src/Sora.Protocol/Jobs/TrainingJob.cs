@@ -142,6 +142,10 @@ public sealed record TrainingJob
     [JobKey("checkpoints to keep; 0: all", Effect = JobEffect.None)]
     public int SaveTotalLimit { get; init; } = 3;
 
+    /// <summary>Write checkpoints beside the training, from a copy of the state in host memory; otherwise training waits for the disk.</summary>
+    [JobKey("write checkpoints beside the training, from a copy in host memory; false: training waits for the disk", Effect = JobEffect.None)]
+    public bool SaveAsync { get; init; } = true;
+
     /// <summary>Report a step every so many steps.</summary>
     [JobKey("report every so many steps", Effect = JobEffect.None)]
     public int LoggingSteps { get; init; } = 1;

@@ -92,7 +92,8 @@ internal sealed partial class CoordinatorLink(ICoordinatorDialer dialer, ILinkOw
         if (linked)
         {
             _without = time.GetTimestamp();
-            LogBroken(dialer.Coordinators[coordinator], _reason);
+            if (!ending.IsCancellationRequested)
+                LogBroken(dialer.Coordinators[coordinator], _reason);
             owner.Unlinked(_reason);
         }
         else

@@ -38,6 +38,7 @@ internal sealed partial class WorkerSession : ILinkOwner
     private GenerationWork? _generation;
     private (long ReportedStep, long EvaluatedStep)? _untoldAfter;
     private FromWorker? _checkpoint;
+    private Heartbeat _pace = new();
 
     public WorkerSession(
         string worker, ICoordinatorDialer dialer, IRunWork work, TrainingThread training, ExchangeListener listener, Machine machine, WorkerOptions options, ILogger log)
@@ -158,6 +159,8 @@ internal sealed partial class WorkerSession : ILinkOwner
         // If the run went back, the steps after will come, and be reported, once more.
         _reports.ForgetAfter(join.Generation.FirstStep);
         _untoldAfter = (join.Generation.ReportedStep, join.Generation.EvaluatedStep);
+        // Other lanes take other times.
+        _pace = new Heartbeat();
         return _generation = new GenerationWork(join.Generation, join.Rank, _proof!, _work, _training, _listener, new Reports(this, _state.Run, join.Generation.Number), _options.Time, _log);
     }
 
@@ -219,12 +222,27 @@ internal sealed partial class WorkerSession : ILinkOwner
         try
         {
             while (await timer.WaitForNextTickAsync(_abandoned.Token))
-                Post(() => Send(new FromWorker { Heartbeat = new Heartbeat { Step = (ulong)Math.Max(0, _state.Step) } }));
+                Post(Beat);
         }
         catch (OperationCanceledException) when (_abandoned.IsCancellationRequested)
         {
             // The session is over.
         }
+    }
+
+    private void Beat()
+    {
+        (_pace.Step, _pace.Generation) = ((ulong)Math.Max(0, _state.Step), (ulong)_state.Generation);
+        if (Send(new FromWorker { Heartbeat = _pace }))
+            _pace = new Heartbeat();
+    }
+
+    private void Committed(long generation, long step, double computeSeconds, double waitSeconds)
+    {
+        _pace.Steps++;
+        _pace.ComputeSeconds += computeSeconds;
+        _pace.WaitSeconds += waitSeconds;
+        Handle(new WorkerEvent.StepCommitted(generation, step));
     }
 
     /// <summary>Sends what is queued and lets the coordinator close the stream, so that it need not take this end for a loss.</summary>
@@ -261,7 +279,11 @@ internal sealed partial class WorkerSession : ILinkOwner
     /// <summary>Brings what the work of a generation tells into the loop.</summary>
     private sealed class Reports(WorkerSession session, string run, long generation) : IWorkReports
     {
-        public void Committed(long step) => session.Post(new WorkerEvent.StepCommitted(generation, step));
+        public void Committed(long step, double computeSeconds, double waitSeconds) =>
+            session.Post(() => session.Committed(generation, step, computeSeconds, waitSeconds));
+
+        public void StateHash(long step, string hash) => session.Post(() =>
+            session.Send(new FromWorker { StateHash = new Protocol.Api.StateHash { Run = run, Generation = (ulong)generation, Step = (ulong)step, Hash = hash } }));
 
         public void Step(StepResult step) => session.Post(() => session.Report(Messages.Step(run, generation, step)));
 
@@ -274,6 +296,8 @@ internal sealed partial class WorkerSession : ILinkOwner
         });
 
         public void NoCheckpoint(long step, string reason) => session.Post(() => session.Send(Messages.NoCheckpoint(run, generation, step, reason)));
+
+        public void Warning(string message) => session.Post(() => session.Send(new FromWorker { Warning = new Warning { Message = message } }));
     }
 
     [LoggerMessage(2000, LogLevel.Information, "{Before} -> {Now}")]

@@ -23,11 +23,17 @@ internal sealed record Proof(string Canary, long Parameters, TimeSpan PeerTimeou
 /// <param name="WeightsSha256">Hash of the weights; empty when halted.</param>
 internal sealed record WorkEnd(long Step, bool Halted, string WeightsSha256);
 
-/// <summary>What training tells while it goes on. Called on the training thread.</summary>
+/// <summary>What training tells while it goes on. Called on the training thread, and about checkpoints on others too.</summary>
 internal interface IWorkReports
 {
     /// <summary>A step was committed.</summary>
-    void Committed(long step);
+    /// <param name="step">Steps committed.</param>
+    /// <param name="computeSeconds">Forward, backward and the update.</param>
+    /// <param name="waitSeconds">Inside the exchange.</param>
+    void Committed(long step, double computeSeconds, double waitSeconds);
+
+    /// <summary>What the state is after a step that every member hashes: replicas must be equal.</summary>
+    void StateHash(long step, string hash);
 
     /// <summary>People are to know of a step.</summary>
     void Step(StepResult step);
@@ -38,6 +44,9 @@ internal interface IWorkReports
 
     /// <summary>A checkpoint was to be written and is not.</summary>
     void NoCheckpoint(long step, string reason);
+
+    /// <summary>People are to know of something else.</summary>
+    void Warning(string message);
 }
 
 /// <summary>

@@ -11,8 +11,10 @@ public sealed class FailoverTests(PostgresServer postgres)
 {
     private static CancellationToken Cancel => TestContext.Current.CancellationToken;
 
-    [Fact]
-    public async Task When_the_coordinator_of_a_run_dies_another_takes_over_and_the_generation_goes_on()
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public async Task When_the_coordinator_of_a_run_dies_or_leaves_another_takes_over_and_the_generation_goes_on(bool dies)
     {
         await using var cluster = await TestCluster.StartAsync(await postgres.CreateDatabaseAsync());
         await cluster.Hosts[1].SubmitAsync(TestCoordinator.Submission("lasting", workers: 3));
@@ -31,10 +33,10 @@ public sealed class FailoverTests(PostgresServer postgres)
         await stepped.Task.WaitAsync(Cancel);
 
         var crashed = Stopwatch.GetTimestamp();
-        await cluster.CrashAsync(owner);
+        await (dies ? cluster.CrashAsync(owner) : cluster.LeaveAsync(owner));
         // The members compute on meanwhile.
         await TestCoordinator.ReachesAsync(survivor, "lasting", RunPhase.Running);
-        TestContext.Current.SendDiagnosticMessage($"another coordinator has the run and all its workers after {Stopwatch.GetElapsedTime(crashed).TotalSeconds:0.0} s");
+        TestContext.Current.SendDiagnosticMessage($"{(dies ? "crash" : "leave")}: another coordinator has the run and all its workers after {Stopwatch.GetElapsedTime(crashed).TotalSeconds:0.0} s");
         Assert.NotSame(owner, await cluster.OwnerAsync("lasting"));
         await workers[0].StepAsync(2);
         for (var index = 0; index < workers.Length; index++)

@@ -57,6 +57,13 @@ internal sealed class TestCluster : IAsyncDisposable
         return host.CrashAsync();
     }
 
+    /// <summary>One of them ends in good order.</summary>
+    public async Task LeaveAsync(CoordinatorHost host)
+    {
+        Hosts.Remove(host);
+        await host.DisposeAsync();
+    }
+
     public async ValueTask DisposeAsync()
     {
         // They need not say goodbye to each other one by one.

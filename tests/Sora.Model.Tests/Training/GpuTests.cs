@@ -42,6 +42,26 @@ public class GpuTests
         Assert.Equal(Losses(job, Gpu()), Losses(job, Gpu()));
     }
 
+    [Fact]
+    public unsafe void AStateTakenFromAnothersMemory_IsTheSameState()
+    {
+        var device = Gpu();
+        using var data = TinyJobs.Data(_job);
+        using var exchange = new LocalExchange(_job.Lanes);
+        using var holder = new Trainer(_job, TinyJobs.VocabSize, device);
+        using var joiner = new Trainer(_job, TinyJobs.VocabSize, device);
+        for (var step = 0; step < 3; step++)
+            holder.RunStep(data, exchange, stopRequested: false);
+
+        using var gathered = joiner.NewStateBuffers();
+        foreach (var (from, to) in holder.StateRegions().Zip(gathered.Regions))
+            Buffer.MemoryCopy((void*)from.Address, (void*)to.Address, to.Bytes, from.Bytes);
+        joiner.AdoptState(holder.Step, gathered);
+
+        Assert.Equal(StateHash.Of(holder.StateRegions()), StateHash.Of(joiner.StateRegions()));
+        Assert.Equal(holder.RunStep(data, exchange, stopRequested: false).Loss, joiner.RunStep(data, exchange, stopRequested: false).Loss);
+    }
+
     private static Device Gpu()
     {
         TorchRuntime.Load();

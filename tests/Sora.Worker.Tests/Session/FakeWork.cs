@@ -51,7 +51,7 @@ internal sealed class FakeWork : IRunWork
         {
             var totals = Step(exchange, HeldStep, haltRequested());
             HeldStep++;
-            reports.Committed(HeldStep);
+            reports.Committed(HeldStep, 0.5, 0.25);
             reports.Step(new StepResult(HeldStep, 2.5, 1, 0.1, 10, totals.StopRequested, 0.1, 0.1, 0));
             AfterStep(HeldStep);
             if (totals.StopRequested && HeldStep < LastStep)

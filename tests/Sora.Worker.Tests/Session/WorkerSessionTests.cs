@@ -243,6 +243,20 @@ public sealed class WorkerSessionTests : IDisposable
     }
 
     [Fact]
+    public async Task Signs_of_life_tell_the_pace_of_the_steps_since_the_last_one()
+    {
+        var running = Run(new FakeWork { LastStep = 4 });
+        await _coordinator.Prepare();
+        _coordinator.Form(1);
+        await _coordinator.Hear(BodyOneofCase.Finished);
+        var beat = (await Later(_coordinator.Hear(BodyOneofCase.Heartbeat))).Heartbeat;
+        Assert.Equal((1ul, 4ul, 4u, 2.0, 1.0), (beat.Generation, beat.Step, beat.Steps, beat.ComputeSeconds, beat.WaitSeconds));
+        Assert.Equal(0u, (await Later(_coordinator.Hear(BodyOneofCase.Heartbeat))).Heartbeat.Steps);
+        _coordinator.Dismiss();
+        Assert.Equal(ExitCode.Ok, await running);
+    }
+
+    [Fact]
     public async Task It_gives_signs_of_life_while_it_waits()
     {
         var running = Run(new FakeWork());

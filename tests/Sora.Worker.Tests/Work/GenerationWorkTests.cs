@@ -129,7 +129,9 @@ public class GenerationWorkTests(SmallCorpus small) : IClassFixture<SmallCorpus>
         public async Task<WorkerEvent.WorkHalted> Broken(WorkerGeneration generation) =>
             Assert.IsType<WorkerEvent.WorkHalted>(await JoinAndTrain(Work(generation)));
 
-        public void Committed(long step) => _afterStep(step);
+        public void Committed(long step, double computeSeconds, double waitSeconds) => _afterStep(step);
+
+        public void StateHash(long step, string hash) => Assert.Fail("it is not due");
 
         public void Step(StepResult step) => Steps.Add(step);
 
@@ -138,6 +140,8 @@ public class GenerationWorkTests(SmallCorpus small) : IClassFixture<SmallCorpus>
         public void Checkpoint(long step, string path, string weightsSha256, TimeSpan duration) => Assert.True(Directory.Exists(path));
 
         public void NoCheckpoint(long step, string reason) => Assert.Fail(reason);
+
+        public void Warning(string message) => Assert.Fail(message);
 
         public void Dispose()
         {

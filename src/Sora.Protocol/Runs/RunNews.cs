@@ -1,12 +1,10 @@
-using Sora.Protocol.Runs;
-
-namespace Sora.Coordinator.Runs;
+namespace Sora.Protocol.Runs;
 
 /// <summary>
-/// Tells news from what a watcher knows already: when a run moves to another coordinator, its story is told once more.
+/// Tells news from what a watcher knows already: when a run moves to another coordinator, or its watcher turns to another, its story is told once more.
 /// </summary>
 /// <param name="from">Whatever is of this step or an earlier one is known.</param>
-internal sealed class RunNews(long from)
+public sealed class RunNews(long from)
 {
     private bool _started;
     private long _generation;
