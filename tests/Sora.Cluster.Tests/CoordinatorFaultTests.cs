@@ -33,7 +33,7 @@ public sealed class CoordinatorFaultTests(TrainingFixture fixture) : IClassFixtu
     [Fact]
     public async Task A_coordinator_that_is_killed_and_started_again_finds_its_workers_computing()
     {
-        var job = fixture.WriteJob("decoder").LastingFor(400);
+        var job = fixture.WriteJob("decoder").LastingFor(500);
         var undisturbed = await Undisturbed.OfAsync(job, fixture.NewOutput());
         string[] command = ["coordinator", "start", "--state", Path.Combine(fixture.Folder, "state"), "--listen", $"http://127.0.0.1:{Ports.Free()}", "--json"];
         var first = SoraProcess.Start(command);

@@ -132,7 +132,7 @@ public sealed class WorkerFaultTests(WorkerFaultTests.Fixture fixture) : IClassF
     {
         private Undisturbed? _undisturbed;
 
-        public Fixture() => Job = Training.WriteJob("decoder").LastingFor(400);
+        public Fixture() => Job = Training.WriteJob("decoder").LastingFor(500);
 
         public TrainingFixture Training { get; } = new();
 
