@@ -9,6 +9,7 @@ return args switch
     ["gemm"] => GemmBenchmark.Run(),
     ["train", .. var rest] => TrainBenchmark.Run(rest),
     ["scaling", .. var rest] => ScalingBenchmark.Run(rest),
+    ["checkpoint", .. var rest] => CheckpointBenchmark.Run(rest),
     _ => Usage(),
 };
 
@@ -21,6 +22,7 @@ static int Usage()
           gemm                 GFLOP/s of fp32 matrix products, one thread
           train [gpt|llama]    tokens/s of one worker with one thread, and its share of the matrix rate
           scaling [ROUNDS [STEPS]]  one run of two workers beside two independent runs
+          checkpoint [FOLDER]  how long the training loop stands still for a checkpoint, written beside it and with it waiting
           tokenize [FILE...]   MB/s of one core: our tokenizers and Microsoft.ML.Tokenizers', on English prose (default: the .NET documentation files)
         """);
     return 2;

@@ -13,13 +13,13 @@ namespace Sora.Benchmarks;
 /// </summary>
 internal static class TrainBenchmark
 {
-    private const int VocabSize = 4096;
+    internal const int VocabSize = 4096;
     private const int Rounds = 12;
 
     private static readonly ModelSettings _llama = new() { HiddenSize = 256, NumHiddenLayers = 4, NumAttentionHeads = 4 };
 
     // The 5.3M shape of GPT-2: what the peers in benchmarks/peers measure too.
-    private static readonly ModelSettings _gpt = _llama with
+    internal static readonly ModelSettings Gpt = _llama with
     {
         PositionEmbedding = PositionKind.Learned,
         Norm = NormKind.LayerNorm,
@@ -37,7 +37,7 @@ internal static class TrainBenchmark
                 Console.Error.WriteLine($"Unknown shape {shape}: gpt or llama.");
                 return 2;
             }
-            Measure(shape, shape == "gpt" ? _gpt : _llama);
+            Measure(shape, shape == "gpt" ? Gpt : _llama);
         }
         return 0;
     }
@@ -73,7 +73,7 @@ internal static class TrainBenchmark
             $"what is multiplied (no tables, with attention) {byOperations * tokensPerSecond / 1e9 / gigaflops:P0}");
     }
 
-    private sealed class HashedTokens : IBatchSource
+    internal sealed class HashedTokens : IBatchSource
     {
         public long ValidationBatches => 0;
 

@@ -81,7 +81,7 @@ public static class CheckpointCatalog
     /// Removes the oldest complete checkpoints above the limit. The newest and the one just written always stay; a damaged one
     /// is not counted and not removed, because a person may want to look at it.
     /// </summary>
-    internal static void Prune(string outputDir, int limit, long justWritten)
+    internal static void Prune(string outputDir, int limit, long justWritten, Disk disk)
     {
         if (limit == 0)
             return;
@@ -91,7 +91,7 @@ public static class CheckpointCatalog
         {
             if (surplus <= 0)
                 return;
-            if (checkpoint.Step != justWritten && PartialFolder.TryDelete(checkpoint.Path))
+            if (checkpoint.Step != justWritten && PartialFolder.TryDelete(checkpoint.Path, disk))
                 surplus--;
         }
     }

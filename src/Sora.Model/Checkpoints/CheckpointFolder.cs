@@ -18,11 +18,20 @@ public static class CheckpointFolder
     /// <summary>File of the job.</summary>
     public const string JobFileName = "job.json";
 
-    /// <summary>Writes a checkpoint and removes the oldest ones above the limit. Saving the same step again is harmless.</summary>
+    // Each failure but the last means that another process did something at that very moment.
+    private const int PublishAttempts = 10;
+
+    /// <summary>
+    /// Writes a checkpoint and removes the oldest ones above the limit. Saving the same step again is harmless, also when
+    /// several processes do so at once: who comes second finds the first one's and keeps it.
+    /// </summary>
     /// <param name="contents">What to write; read before this returns, never kept.</param>
     /// <param name="saveTotalLimit">Checkpoints to keep; 0: all.</param>
-    /// <exception cref="SoraException">The disk is full or the folder cannot be written; earlier checkpoints are untouched and nothing half-written stays.</exception>
-    public static CheckpointInfo Save(CheckpointContents contents, int saveTotalLimit)
+    /// <exception cref="CheckpointWriteException">The disk is full or the folder cannot be written; earlier checkpoints are untouched and nothing half-written stays.</exception>
+    public static CheckpointInfo Save(CheckpointContents contents, int saveTotalLimit) => Save(contents, saveTotalLimit, Disk.Real);
+
+    /// <summary>As <see cref="Save(CheckpointContents, int)"/>, on a certain disk.</summary>
+    internal static CheckpointInfo Save(CheckpointContents contents, int saveTotalLimit, Disk disk)
     {
         ArgumentOutOfRangeException.ThrowIfNegative(saveTotalLimit);
         ArgumentOutOfRangeException.ThrowIfNegative(contents.Step);
@@ -31,24 +40,24 @@ public static class CheckpointFolder
         var temporary = PartialFolder.NameFor(final);
         try
         {
-            CreateDurably(parent);
-            Directory.CreateDirectory(temporary);
-            PartialFolder.RemoveLeftovers(parent, Directory.GetLastWriteTimeUtc(temporary));
-            var manifest = Write(contents, temporary);
-            DurableFiles.FlushFolder(temporary);
-            Publish(temporary, final);
-            CheckpointCatalog.Prune(contents.OutputDir, saveTotalLimit, contents.Step);
+            CreateDurably(parent, disk);
+            disk.CreateFolder(temporary);
+            PartialFolder.RemoveLeftovers(parent, Directory.GetLastWriteTimeUtc(temporary), disk);
+            var manifest = Write(contents, temporary, disk);
+            disk.FlushFolder(temporary);
+            Publish(temporary, final, disk);
+            CheckpointCatalog.Prune(contents.OutputDir, saveTotalLimit, contents.Step, disk);
             return new CheckpointInfo(final, contents.Step, manifest.WeightsSha256);
         }
         catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
         {
-            throw new SoraException(
+            throw new CheckpointWriteException(
                 $"Cannot write the checkpoint of step {contents.Step} into {parent}: {exception.Message} " +
-                "Free some space or choose a folder that can be written, then run again to resume from the checkpoint before.", ExitCode.Failure, exception);
+                "Free some space or choose a folder that can be written; earlier checkpoints are as they were.", exception);
         }
         finally
         {
-            PartialFolder.TryRemove(temporary);
+            PartialFolder.TryRemove(temporary, disk);
         }
     }
 
@@ -77,7 +86,7 @@ public static class CheckpointFolder
                 var full = Path.Combine(folder, file.Name);
                 if (Shortage(full, file) is { } shortage)
                     problems.Add(shortage);
-                else if (DurableFiles.Digest(full).Sha256 != file.Sha256)
+                else if (Disk.Digest(full).Sha256 != file.Sha256)
                     problems.Add($"{full} is damaged: its SHA-256 is not the one in the manifest.");
             }
             if (problems.Count > 0)
@@ -112,22 +121,22 @@ public static class CheckpointFolder
             : null;
     }
 
-    private static CheckpointManifest Write(CheckpointContents contents, string folder)
+    private static CheckpointManifest Write(CheckpointContents contents, string folder, Disk disk)
     {
         var description = ModelDescription.Of(contents.Job, contents.Tokenizer.VocabSize, contents.Tokenizer.EndOfText);
         contents.Tokenizer.Save(folder);
-        var digests = Directory.GetFiles(folder).ToDictionary(path => Path.GetFileName(path), DurableFiles.Flush, StringComparer.Ordinal);
-        digests[HubConfig.FileName] = DurableFiles.Write(Path.Combine(folder, HubConfig.FileName), HubConfig.ToUtf8(description));
-        digests[JobFileName] = DurableFiles.Write(Path.Combine(folder, JobFileName), Encoding.UTF8.GetBytes(JobJson.Write(contents.Job, indented: true)));
+        var digests = Directory.GetFiles(folder).ToDictionary(path => Path.GetFileName(path), disk.Flush, StringComparer.Ordinal);
+        digests[HubConfig.FileName] = disk.Write(Path.Combine(folder, HubConfig.FileName), HubConfig.ToUtf8(description));
+        digests[JobFileName] = disk.Write(Path.Combine(folder, JobFileName), Encoding.UTF8.GetBytes(JobJson.Write(contents.Job, indented: true)));
         string weightsHash;
         using (var exported = HubWeights.Export(description, contents.Weights))
         {
             var raw = exported.Tensors.Select(TensorFiles.ToRaw).ToList();
             weightsHash = WeightsHash.Of(raw);
-            digests[HubWeights.FileName] = SafetensorsWriter.Write(Path.Combine(folder, HubWeights.FileName), raw);
+            digests[HubWeights.FileName] = SafetensorsWriter.Write(Path.Combine(folder, HubWeights.FileName), raw, SafetensorsWriter.PyTorchMetadata, disk);
         }
         using (var state = ToHost(contents.Optimizer))
-            digests[OptimizerFileName] = SafetensorsWriter.Write(Path.Combine(folder, OptimizerFileName), [.. state.Tensors.Select(TensorFiles.ToRaw)]);
+            digests[OptimizerFileName] = SafetensorsWriter.Write(Path.Combine(folder, OptimizerFileName), [.. state.Tensors.Select(TensorFiles.ToRaw)], SafetensorsWriter.PyTorchMetadata, disk);
 
         var manifest = new CheckpointManifest
         {
@@ -142,7 +151,7 @@ public static class CheckpointFolder
             WeightsSha256 = weightsHash,
             Files = [.. digests.OrderBy(pair => pair.Key, StringComparer.Ordinal).Select(pair => new CheckpointFile(pair.Key, pair.Value.Bytes, pair.Value.Sha256))],
         };
-        DurableFiles.Write(Path.Combine(folder, CheckpointManifest.FileName), manifest.ToUtf8());
+        disk.Write(Path.Combine(folder, CheckpointManifest.FileName), manifest.ToUtf8());
         return manifest;
     }
 
@@ -152,34 +161,67 @@ public static class CheckpointFolder
         return new OwnedTensors([.. tensors.Select(tensor => new NamedTensor(tensor.Name, tensor.Value.detach().cpu().contiguous().DetachFromDisposeScope()))]);
     }
 
-    private static void Publish(string temporary, string final)
+    /// <summary>
+    /// The rename is what makes a checkpoint. Another process may be about to do the same: whatever it did a moment ago is
+    /// looked at again, and at no moment is there less than one whole checkpoint under the name if there was one.
+    /// </summary>
+    private static void Publish(string temporary, string final, Disk disk)
     {
         var parent = Path.GetDirectoryName(final)!;
-        if (!Directory.Exists(final))
+        for (var attempt = 1; !TryPublish(temporary, final, disk, last: attempt == PublishAttempts); attempt++)
         {
-            Directory.Move(temporary, final);
-            DurableFiles.FlushFolder(parent);
-            return;
         }
-        // The same step again: after a resume it is what lies there already, unless that was damaged or of another job.
-        if (Verify(final).Count == 0 && CheckpointManifest.Read(final).Checksum == CheckpointManifest.Read(temporary).Checksum)
-            return;
-        var replaced = PartialFolder.NameFor(final);
-        Directory.Move(final, replaced);
-        Directory.Move(temporary, final);
-        DurableFiles.FlushFolder(parent);
-        PartialFolder.TryRemove(replaced);
+        disk.FlushFolder(parent);
     }
 
-    private static void CreateDurably(string folder)
+    private static bool TryPublish(string temporary, string final, Disk disk, bool last)
+    {
+        try
+        {
+            if (!Directory.Exists(final))
+                disk.Move(temporary, final);
+            // The same step again: it is what lies there already, unless that was damaged or of another job.
+            else if (!IsSame(final, temporary) && !disk.TryExchange(temporary, final))
+                Replace(temporary, final, disk);
+            return true;
+        }
+        catch (Exception exception) when (!last && exception is IOException or SoraException)
+        {
+            return false;
+        }
+    }
+
+    private static bool IsSame(string final, string temporary) =>
+        Verify(final).Count == 0 && CheckpointManifest.Read(final).Checksum == CheckpointManifest.Read(temporary).Checksum;
+
+    private static void Replace(string temporary, string final, Disk disk)
+    {
+        var replaced = PartialFolder.NameFor(final);
+        disk.Move(final, replaced);
+        try
+        {
+            disk.Move(temporary, final);
+        }
+        catch when (!Directory.Exists(final))
+        {
+            disk.Move(replaced, final);
+            throw;
+        }
+        finally
+        {
+            PartialFolder.TryRemove(replaced, disk);
+        }
+    }
+
+    private static void CreateDurably(string folder, Disk disk)
     {
         if (Directory.Exists(folder))
             return;
         if (Path.GetDirectoryName(folder) is { } parent)
         {
-            CreateDurably(parent);
-            Directory.CreateDirectory(folder);
-            DurableFiles.FlushFolder(parent);
+            CreateDurably(parent, disk);
+            disk.CreateFolder(folder);
+            disk.FlushFolder(parent);
         }
     }
 }

@@ -17,28 +17,15 @@ internal static partial class PartialFolder
         Path.GetDirectoryName(final)!, $".{Path.GetFileName(final)}.{Environment.MachineName}.{Environment.ProcessId}.{Guid.NewGuid():N}.partial");
 
     /// <summary>Removes a folder so that no half-removed one is ever seen under its name; false where that is not possible just now.</summary>
-    public static bool TryDelete(string folder)
-    {
-        var removed = NameFor(folder);
-        try
-        {
-            Directory.Move(folder, removed);
-        }
-        catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
-        {
-            return false; // somebody reads it (Windows); the next save tries again
-        }
-        TryRemove(removed);
-        return true;
-    }
+    public static bool TryDelete(string folder, Disk disk) => TryTakeAway(folder, NameFor(folder), disk);
 
-    /// <summary>Removes a partial folder, if it is there.</summary>
-    public static void TryRemove(string partial)
+    /// <summary>Removes a partial folder of this process, if it is there.</summary>
+    public static void TryRemove(string partial, Disk disk)
     {
         try
         {
             if (Directory.Exists(partial))
-                Directory.Delete(partial, recursive: true);
+                disk.Remove(partial);
         }
         catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
         {
@@ -49,11 +36,43 @@ internal static partial class PartialFolder
     /// <summary>Removes what killed processes left. Young folders of processes that may still live stay: one believed dead may still be writing.</summary>
     /// <param name="parent">Where to look.</param>
     /// <param name="now">The time by the clock of that file system.</param>
-    public static void RemoveLeftovers(string parent, DateTime now)
+    /// <param name="disk">Where it lies.</param>
+    public static void RemoveLeftovers(string parent, DateTime now, Disk disk)
     {
         foreach (var leftover in Directory.GetDirectories(parent, ".*.partial"))
-            if (IsOfDeadProcess(Path.GetFileName(leftover)) || Directory.GetLastWriteTimeUtc(leftover) < now - _abandoned)
-                TryRemove(leftover);
+        {
+            var name = Path.GetFileName(leftover);
+            // Under a name of its own first: if the owner lives after all, its rename finds nothing instead of half a checkpoint.
+            if (IsOfDeadProcess(name) || LastWrite(leftover) < now - _abandoned)
+                TryTakeAway(leftover, NameFor(Path.Combine(parent, Step().Match(name) is { Success: true } step ? step.Value : "step-0")), disk);
+        }
+    }
+
+    private static bool TryTakeAway(string folder, string partial, Disk disk)
+    {
+        try
+        {
+            disk.Move(folder, partial);
+        }
+        catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
+        {
+            return false; // somebody reads it (Windows) or was faster; the next save tries again
+        }
+        TryRemove(partial, disk);
+        return true;
+    }
+
+    // A large file takes long to write, and the folder's own time stands still meanwhile.
+    private static DateTime LastWrite(string folder)
+    {
+        try
+        {
+            return Directory.GetFiles(folder).Select(File.GetLastWriteTimeUtc).Append(Directory.GetLastWriteTimeUtc(folder)).Max();
+        }
+        catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
+        {
+            return DateTime.MaxValue; // published or removed just now, or not ours to look at
+        }
     }
 
     private static bool IsOfDeadProcess(string name)
@@ -74,4 +93,7 @@ internal static partial class PartialFolder
 
     [GeneratedRegex(@"^\.step-\d+\.(?<machine>.+)\.(?<process>\d{1,9})\.[0-9a-f]{32}\.partial$")]
     private static partial Regex Owner();
+
+    [GeneratedRegex(@"step-\d+")]
+    private static partial Regex Step();
 }

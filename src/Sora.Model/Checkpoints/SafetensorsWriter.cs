@@ -1,6 +1,5 @@
 using System.Collections.Frozen;
 using System.Security.Cryptography;
-using Microsoft.Win32.SafeHandles;
 
 namespace Sora.Model.Checkpoints;
 
@@ -18,14 +17,16 @@ public static class SafetensorsWriter
 
     /// <summary>Writes a new file and flushes it to disk. The same tensors give the same bytes, in whatever order they come.</summary>
     /// <exception cref="IOException">The file exists or cannot be written; what was written so far stays for the caller to remove.</exception>
-    public static FileDigest Write(string path, IReadOnlyCollection<RawTensor> tensors, IReadOnlyDictionary<string, string>? metadata = null)
+    public static FileDigest Write(string path, IReadOnlyCollection<RawTensor> tensors, IReadOnlyDictionary<string, string>? metadata = null) =>
+        Write(path, tensors, metadata ?? PyTorchMetadata, Disk.Real);
+
+    internal static FileDigest Write(string path, IReadOnlyCollection<RawTensor> tensors, IReadOnlyDictionary<string, string> metadata, Disk disk)
     {
         var byName = tensors.ToDictionary(tensor => tensor.Name, StringComparer.Ordinal);
-        var (header, layout) = SafetensorsHeader.Create(tensors.Select(tensor => (tensor.Name, tensor.Dtype, tensor.Shape)), metadata ?? PyTorchMetadata);
+        var (header, layout) = SafetensorsHeader.Create(tensors.Select(tensor => (tensor.Name, tensor.Dtype, tensor.Shape)), metadata);
         var size = header.LongLength + layout.Sum(entry => entry.ByteCount);
         using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
-        // Asking for the room at once makes a full disk an error before anything is written.
-        using var file = File.OpenHandle(path, FileMode.CreateNew, FileAccess.Write, FileShare.None, FileOptions.None, size);
+        using var file = disk.Create(path, size);
         Append(header, 0);
         foreach (var entry in layout)
         {
@@ -37,12 +38,12 @@ public static class SafetensorsWriter
                 done += count;
             }
         }
-        RandomAccess.FlushToDisk(file);
+        disk.Flush(file);
         return new FileDigest(size, Convert.ToHexStringLower(hash.GetHashAndReset()));
 
         void Append(ReadOnlySpan<byte> bytes, long offset)
         {
-            RandomAccess.Write(file, bytes, offset);
+            disk.Write(file, bytes, offset);
             hash.AppendData(bytes);
         }
     }

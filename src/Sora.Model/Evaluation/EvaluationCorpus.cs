@@ -20,7 +20,7 @@ public static class EvaluationCorpus
     {
         var tokenizer = new TokenizerSettings { Type = TokenizerKind.File, Path = loaded.Path, VocabSize = loaded.Tokenizer.VocabSize };
         var corpus = await CorpusCache.GetAsync(data with { ValidationSplit = 0 }, tokenizer, progress, cancellationToken: cancellationToken);
-        var ours = DurableFiles.Digest(Path.Combine(loaded.Path, TokenizerJson.FileName)).Sha256;
+        var ours = Disk.Digest(Path.Combine(loaded.Path, TokenizerJson.FileName)).Sha256;
         if (corpus.Manifest.Tokenizer.Files.Any(file => file.Name == TokenizerJson.FileName && file.Sha256 == ours))
             return corpus;
         var (kind, size) = (corpus.Manifest.Tokenizer.Kind, corpus.Manifest.Tokenizer.VocabSize);

@@ -117,6 +117,13 @@ public sealed class Trainer : IDisposable
     /// <summary>Memory in which another trainer's <see cref="StateRegions"/> can be gathered.</summary>
     public StateBuffers NewStateBuffers() => new(State.Count, _layout.Length, _device);
 
+    /// <summary>Memory for copies of this trainer's state that outlast the step; as large as weights and optimizer state together.</summary>
+    public StateSnapshot NewSnapshot() => new(NewStateBuffers(), _layout, _optimizer.State.Select(state => state.Name));
+
+    /// <summary>Copies the state of this step.</summary>
+    /// <param name="snapshot">From <see cref="NewSnapshot"/> of this trainer; nobody reads it now.</param>
+    public void CopyTo(StateSnapshot snapshot) => snapshot.Take(Step, State);
+
     /// <summary>Evaluates the next step on the lanes the exchange gives this worker, and commits it.</summary>
     /// <param name="data">Training data.</param>
     /// <param name="exchange">Sums the lanes of all workers.</param>

@@ -296,6 +296,8 @@ internal sealed partial class WorkerSession : ILinkOwner
         });
 
         public void NoCheckpoint(long step, string reason) => session.Post(() => session.Send(Messages.NoCheckpoint(run, generation, step, reason)));
+
+        public void Warning(string message) => session.Post(() => session.Send(new FromWorker { Warning = new Warning { Message = message } }));
     }
 
     [LoggerMessage(2000, LogLevel.Information, "{Before} -> {Now}")]

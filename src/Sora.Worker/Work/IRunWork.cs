@@ -23,7 +23,7 @@ internal sealed record Proof(string Canary, long Parameters, TimeSpan PeerTimeou
 /// <param name="WeightsSha256">Hash of the weights; empty when halted.</param>
 internal sealed record WorkEnd(long Step, bool Halted, string WeightsSha256);
 
-/// <summary>What training tells while it goes on. Called on the training thread.</summary>
+/// <summary>What training tells while it goes on. Called on the training thread, and about checkpoints on others too.</summary>
 internal interface IWorkReports
 {
     /// <summary>A step was committed.</summary>
@@ -44,6 +44,9 @@ internal interface IWorkReports
 
     /// <summary>A checkpoint was to be written and is not.</summary>
     void NoCheckpoint(long step, string reason);
+
+    /// <summary>People are to know of something else.</summary>
+    void Warning(string message);
 }
 
 /// <summary>

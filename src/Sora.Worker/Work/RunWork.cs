@@ -1,3 +1,4 @@
+using System.Globalization;
 using Sora.Model.Checkpoints;
 using Sora.Model.Data;
 using Sora.Model.Native;
@@ -12,6 +13,7 @@ namespace Sora.Worker.Work;
 /// <summary>The numbers behind a session: corpus, trainer, checkpoints.</summary>
 internal sealed class RunWork(WorkerOptions options, AssignedCorpus corpus) : IRunWork
 {
+    private const string Consolation = " The run goes on and tries again when the next one is due.";
     private const double LongestPeerTimeout = 24 * 3600; // seconds; timers take no more than some weeks
     private WorkerAssignment? _assignment;
     private TrainingJob? _job;
@@ -19,12 +21,16 @@ internal sealed class RunWork(WorkerOptions options, AssignedCorpus corpus) : IR
     private ITokenizer? _tokenizer;
     private Trainer? _trainer;
     private TorchInfo? _torch;
+    private readonly CheckpointWriter _writer = new(options.Time);
     private string _canary = "";
     private bool _holdsState;
+    private bool _toldOfWaiting;
 
     public long HeldStep => _holdsState ? Trainer.Step : -1;
 
     private TimeProvider Time => options.Time;
+
+    private bool SavesBeside => _job is { SaveAsync: true, SaveSteps: > 0 };
 
     private int Threads => options.ThreadsOverride ?? _job!.ThreadsPerWorker;
 
@@ -78,6 +84,8 @@ internal sealed class RunWork(WorkerOptions options, AssignedCorpus corpus) : IR
 
     public WorkEnd Train(WorkerGeneration generation, IGradientExchange exchange, bool writesCheckpoints, Func<bool> haltRequested, IWorkReports reports)
     {
+        if (writesCheckpoints && SavesBeside)
+            _writer.Prepare(Trainer);
         var host = new Host(this, writesCheckpoints, haltRequested, reports);
         var end = TrainingLoop.Run(Trainer, _batches!, exchange, host, generation.EvaluatedStep, generation.SavedStep);
         return new WorkEnd(end.Step, end.Halted, end.Halted ? "" : host.Saved?.Step == end.Step ? host.Saved.WeightsSha256 : HashWeights());
@@ -93,6 +101,7 @@ internal sealed class RunWork(WorkerOptions options, AssignedCorpus corpus) : IR
 
     public void Dispose()
     {
+        _writer.Dispose();
         _trainer?.Dispose();
         _batches?.Dispose();
     }
@@ -120,6 +129,42 @@ internal sealed class RunWork(WorkerOptions options, AssignedCorpus corpus) : IR
         Trainer.Restore(checkpoint.Manifest.Step, weights.Tensors, optimizer.Tensors);
     }
 
+    /// <summary>Saves beside the training: it goes on with a copy made now.</summary>
+    private void BeginCheckpoint(IWorkReports reports)
+    {
+        // It may have been begun in the generation before, and its report be on its way.
+        if (_writer.Has(Trainer.Step) || !AwaitWriter(reports))
+            return;
+        _writer.Begin(Trainer, snapshot => Contents(snapshot.Weights, snapshot.Optimizer), _job!.SaveTotalLimit, outcome =>
+        {
+            if (outcome.Saved is { } saved)
+                reports.Checkpoint(saved.Step, saved.Path, saved.WeightsSha256, outcome.Elapsed);
+            else
+                reports.NoCheckpoint(outcome.Step, outcome.Error!.Message + Consolation);
+        });
+    }
+
+    /// <summary>There is one copy: the one before must have been written. Peers do not wait for ever, so neither does this.</summary>
+    private bool AwaitWriter(IWorkReports reports)
+    {
+        if (!_writer.IsWriting)
+            return true;
+        var (before, started) = (_writer.Step, Time.GetTimestamp());
+        if (!_writer.Wait(TimeSpan.FromSeconds(Math.Min(_job!.DdpTimeout, LongestPeerTimeout) / 2)))
+        {
+            reports.NoCheckpoint(Trainer.Step, string.Create(CultureInfo.InvariantCulture,
+                $"that of step {before} is still being written after {Time.GetElapsedTime(started).TotalSeconds:F0} s of waiting.{Consolation}"));
+            return false;
+        }
+        if (!_toldOfWaiting)
+        {
+            reports.Warning(string.Create(CultureInfo.InvariantCulture,
+                $"The checkpoint of step {before} was still being written when that of step {Trainer.Step} was due, and training waited {Time.GetElapsedTime(started).TotalSeconds:F1} s for it. Raise save_steps ({_job.SaveSteps}) or write to a faster disk. This is said once."));
+            _toldOfWaiting = true;
+        }
+        return true;
+    }
+
     /// <summary>Saves, unless the disk does not let it.</summary>
     private void TrySaveCheckpoint(IWorkReports reports, string consolation)
     {
@@ -127,40 +172,22 @@ internal sealed class RunWork(WorkerOptions options, AssignedCorpus corpus) : IR
         {
             SaveCheckpoint(reports);
         }
-        catch (SoraException e) when (e.InnerException is IOException or UnauthorizedAccessException)
+        catch (CheckpointWriteException e)
         {
-            reports.NoCheckpoint(Trainer.Step, $"writing into {_assignment!.OutputDir} failed: {e.InnerException.Message}{consolation}");
+            reports.NoCheckpoint(Trainer.Step, e.Message + consolation);
         }
     }
 
     private CheckpointInfo SaveCheckpoint(IWorkReports reports)
     {
+        _writer.Wait(Timeout.InfiniteTimeSpan);
         var started = Time.GetTimestamp();
-        var saved = WriteCheckpoint();
-        reports.Checkpoint(saved.Step, saved.Path, saved.WeightsSha256, Time.GetElapsedTime(started));
-        return saved;
-    }
-
-    private CheckpointInfo WriteCheckpoint()
-    {
         var (weights, optimizer) = (Trainer.Weights, Trainer.OptimizerState);
         try
         {
-            return CheckpointFolder.Save(
-                new CheckpointContents
-                {
-                    OutputDir = _assignment!.OutputDir,
-                    Step = Trainer.Step,
-                    TokensSeen = Trainer.Step * _job!.Lanes * _job.MicroBatchesPerLane * _job.MicroBatchSize * _job.ContextLength,
-                    Job = _job,
-                    CorpusSha256 = _assignment.CorpusHash,
-                    Tokenizer = _tokenizer!,
-                    Canary = _canary,
-                    Numerics = NumericsFingerprint.Of(Torch, Devices.Resolve(_job.Device).ToString(), Threads),
-                    Weights = weights,
-                    Optimizer = optimizer,
-                },
-                _job.SaveTotalLimit);
+            var saved = CheckpointFolder.Save(Contents(weights, optimizer), _job!.SaveTotalLimit);
+            reports.Checkpoint(saved.Step, saved.Path, saved.WeightsSha256, Time.GetElapsedTime(started));
+            return saved;
         }
         finally
         {
@@ -168,6 +195,20 @@ internal sealed class RunWork(WorkerOptions options, AssignedCorpus corpus) : IR
             Release(optimizer);
         }
     }
+
+    private CheckpointContents Contents(IReadOnlyList<NamedTensor> weights, IReadOnlyList<NamedTensor> optimizer) => new()
+    {
+        OutputDir = _assignment!.OutputDir,
+        Step = Trainer.Step,
+        TokensSeen = Trainer.Step * _job!.Lanes * _job.MicroBatchesPerLane * _job.MicroBatchSize * _job.ContextLength,
+        Job = _job,
+        CorpusSha256 = _assignment.CorpusHash,
+        Tokenizer = _tokenizer!,
+        Canary = _canary,
+        Numerics = NumericsFingerprint.Of(Torch, Devices.Resolve(_job.Device).ToString(), Threads),
+        Weights = weights,
+        Optimizer = optimizer,
+    };
 
     private static void Release(IReadOnlyList<NamedTensor> views)
     {
@@ -199,8 +240,10 @@ internal sealed class RunWork(WorkerOptions options, AssignedCorpus corpus) : IR
             // Without the last one the run has no result; without another one it can still come to its end.
             if (trainer.Step == work._job!.MaxSteps)
                 Saved = work.SaveCheckpoint(reports);
+            else if (work.SavesBeside)
+                work.BeginCheckpoint(reports);
             else
-                work.TrySaveCheckpoint(reports, ". The run goes on and tries again when the next one is due. Free some space.");
+                work.TrySaveCheckpoint(reports, Consolation);
         }
     }
 }

@@ -123,7 +123,7 @@ public sealed class CheckpointFolderTests : IDisposable
     public void Save_DiskFullInTheMiddle_SaysSoAndLeavesEarlierOnesAlone()
     {
         CheckpointFolder.Save(Contents(1), 1);
-        var error = Assert.Throws<SoraException>(() => CheckpointFolder.Save(Contents(2) with { Tokenizer = new FullDisk() }, 1));
+        var error = Assert.Throws<CheckpointWriteException>(() => CheckpointFolder.Save(Contents(2) with { Tokenizer = new FullDisk() }, 1));
         Assert.Contains("No space left on device", error.Message);
         Assert.Contains("step 2", error.Message);
         Assert.Equal(["step-00000001"], Children());
@@ -133,7 +133,7 @@ public sealed class CheckpointFolderTests : IDisposable
     public void Save_FolderCannotBeMade_SaysWhere()
     {
         File.WriteAllText(_output["checkpoints"], "in the way");
-        var error = Assert.Throws<SoraException>(() => CheckpointFolder.Save(Contents(1), 1));
+        var error = Assert.Throws<CheckpointWriteException>(() => CheckpointFolder.Save(Contents(1), 1));
         Assert.Contains(_output["checkpoints"], error.Message);
     }
 

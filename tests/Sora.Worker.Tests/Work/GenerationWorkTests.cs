@@ -141,6 +141,8 @@ public class GenerationWorkTests(SmallCorpus small) : IClassFixture<SmallCorpus>
 
         public void NoCheckpoint(long step, string reason) => Assert.Fail(reason);
 
+        public void Warning(string message) => Assert.Fail(message);
+
         public void Dispose()
         {
             _training.RunAsync(() =>
