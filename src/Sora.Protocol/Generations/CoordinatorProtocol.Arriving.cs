@@ -211,7 +211,7 @@ public static partial class CoordinatorProtocol
 
     private static void ArrivalMissed(Turn turn, TimeSpan after)
     {
-        if (turn.State.Phase != RunPhase.Gathering || turn.State.LastGeneration > 0)
+        if (turn.State.LastGeneration > 0)
             return;
         turn.State = turn.State with { PatienceOver = true };
         if (turn.Spec.StartWorkers < turn.Spec.Workers || turn.Spec.MinWorkers > 1)

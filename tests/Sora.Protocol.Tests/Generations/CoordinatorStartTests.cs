@@ -188,6 +188,19 @@ public sealed class CoordinatorStartTests
     }
 
     [Fact]
+    public void A_worker_lost_while_the_first_generation_is_being_formed_is_not_waited_for_for_ever()
+    {
+        var scene = new CoordinatorScene(workers: 3, change: spec => spec with { StartWorkers = 2 }).Arrive("w1", "w2", "w3").Prove(("w1", "a"), ("w2", "a"), ("w3", "a"));
+        Assert.Equal(RunPhase.Forming, scene.State.Phase);
+        Assert.DoesNotContain(new CancelTimer(RunTimer.Arrival), scene.Effects);
+        scene.Lose("w3");
+        scene.Form().TimeOut(RunTimer.Absence);
+        scene.TimeOut(RunTimer.Arrival);
+
+        Assert.Equal(["w1", "w2"], scene.Form().Members);
+    }
+
+    [Fact]
     public void A_worker_that_does_not_come_back_before_training_began_ends_the_run_unless_another_comes_in_time()
     {
         var scene = new CoordinatorScene().Arrive("w1");
