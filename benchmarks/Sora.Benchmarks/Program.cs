@@ -9,6 +9,7 @@ return args switch
     ["gemm"] => GemmBenchmark.Run(),
     ["train", .. var rest] => TrainBenchmark.Run(rest),
     ["scaling", .. var rest] => ScalingBenchmark.Run(rest),
+    ["recovery", .. var rest] => RecoveryBenchmark.Run(rest),
     ["checkpoint", .. var rest] => CheckpointBenchmark.Run(rest),
     _ => Usage(),
 };
@@ -22,6 +23,7 @@ static int Usage()
           gemm                 GFLOP/s of fp32 matrix products, one thread
           train [gpt|llama]    tokens/s of one worker with one thread, and its share of the matrix rate
           scaling [ROUNDS [STEPS]]  one run of two workers beside two independent runs
+          recovery [KILLS]     from kill -9 of one of four workers to the next committed step, and what a worker that joins costs the others
           checkpoint [FOLDER]  how long the training loop stands still for a checkpoint, written beside it and with it waiting
           tokenize [FILE...]   MB/s of one core: our tokenizers and Microsoft.ML.Tokenizers', on English prose (default: the .NET documentation files)
         """);
