@@ -63,6 +63,7 @@ public sealed class CoordinatorHost : IAsyncDisposable
     public static async Task<CoordinatorHost> StartAsync(CoordinatorOptions options, CancellationToken cancellationToken)
     {
         var endpoint = ParseListenUrl(options.ListenUrl);
+        _ = ClusterAddress.Of(options);
         var journal = Journal.Of(options);
         var prepared = Task.Run(journal.Prepare, cancellationToken);
         var token = options.Token.Length > 0 ? new CoordinatorToken(options.Token) : CoordinatorToken.CreateRandom();
@@ -75,6 +76,8 @@ public sealed class CoordinatorHost : IAsyncDisposable
         {
             await web.StartAsync(cancellationToken);
             await prepared;
+            if (options.ClusterListen.Length > 0)
+                await JoinAsync(actors, options);
         }
         catch (Exception exception)
         {
@@ -156,6 +159,19 @@ public sealed class CoordinatorHost : IAsyncDisposable
                 yield break;
         }
         yield return new RunFailed(submission.FirstStep, "The coordinator was shut down while the run was going on.", null, submission.ResumeFrom, ExitCode.Failure);
+    }
+
+    // A coordinator that the others cannot reach is none; alone, it has nothing that could fail here.
+    private static async Task JoinAsync(Task actors, CoordinatorOptions options)
+    {
+        try
+        {
+            await actors;
+        }
+        catch (Exception exception) when (exception is not OperationCanceledException)
+        {
+            throw new SoraException($"The coordinator cannot listen for the others on {options.ClusterListen}: {exception.GetBaseException().Message} Choose an address of this machine and a free port.", ExitCode.Usage, exception);
+        }
     }
 
     private static async Task StopAsync(WebApplication web, IHost akka, Task<(ActorSystem System, IActorRef Pool)> actors, Journal journal)

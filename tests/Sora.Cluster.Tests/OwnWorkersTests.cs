@@ -1,7 +1,3 @@
-using System.Net;
-using System.Net.Sockets;
-using System.Text.Json;
-
 namespace Sora.Cluster.Tests;
 
 /// <summary>Workers that were not started by <c>train</c> but dialled in, as from another machine.</summary>
@@ -57,7 +53,7 @@ public sealed class OwnWorkersTests(TrainingFixture fixture) : IClassFixture<Tra
     private async Task<(SoraResult Run, SoraResult Worker)> TrainAsync(string job, string[] settings, string[] workerArguments)
     {
         var token = new Dictionary<string, string> { ["SORA_WORKER_TOKEN"] = Token };
-        var address = $"http://127.0.0.1:{FreePort()}";
+        var address = $"http://127.0.0.1:{Ports.Free()}";
         using var run = SoraProcess.Start(
             ["train", job, "--workers", "2", "--local-workers", "1", "--listen", address, "--output", fixture.NewOutput(), "--json", .. settings], token);
         using var worker = SoraProcess.Start(["worker", "start", "--coordinator", address, .. workerArguments], token);
@@ -67,11 +63,4 @@ public sealed class OwnWorkersTests(TrainingFixture fixture) : IClassFixture<Tra
     private static string[] Settings(string keys) => [.. keys.Split([' ', '\n'], StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries).SelectMany(key => (string[])["--set", key])];
 
     private static string Sha(SoraResult run) => run.Event("finished").GetProperty("weights_sha256").GetString()!;
-
-    private static int FreePort()
-    {
-        using var listener = new TcpListener(IPAddress.Loopback, 0);
-        listener.Start();
-        return ((IPEndPoint)listener.LocalEndpoint).Port;
-    }
 }

@@ -53,17 +53,19 @@ internal sealed class SoraProcess : IDisposable
     /// <summary>The next event of this name that has <paramref name="matching"/>, including those already printed.</summary>
     public async Task<JsonElement> EventAsync(string name, Func<JsonElement, bool> matching, CancellationToken cancellationToken)
     {
+        var seen = 0;
         while (true)
         {
             Task next;
             lock (_output)
             {
-                foreach (var line in _output.Where(line => line.StartsWith('{')))
+                foreach (var line in _output.Skip(seen).Where(line => line.StartsWith('{')))
                 {
                     var json = JsonDocument.Parse(line).RootElement;
                     if (json.GetProperty("event").GetString() == name && matching(json))
                         return json;
                 }
+                seen = _output.Count;
                 next = _lineArrived.Task;
             }
             var exit = _process.WaitForExitAsync(cancellationToken);
@@ -75,7 +77,10 @@ internal sealed class SoraProcess : IDisposable
         }
     }
 
-    public void Signal(string signal) => Process.Start("kill", [$"-{signal}", Id.ToString()]).WaitForExit();
+    public void Signal(string signal) => Signal(signal, Id);
+
+    /// <summary>Sends a signal to a process that <c>sora</c> started.</summary>
+    public static void Signal(string signal, int process) => Process.Start("kill", [$"-{signal}", process.ToString()]).WaitForExit();
 
     public async Task<SoraResult> EndAsync(CancellationToken cancellationToken)
     {
@@ -110,10 +115,13 @@ internal sealed class SoraProcess : IDisposable
 /// <summary>How a <c>sora</c> process ended.</summary>
 internal sealed record SoraResult(int ExitCode, IReadOnlyList<string> Output, string Errors)
 {
+    /// <summary>The last event of a name.</summary>
     public JsonElement Event(string name) =>
-        Output.Select(line => JsonDocument.Parse(line).RootElement).LastOrDefault(json => json.GetProperty("event").GetString() == name) is { ValueKind: JsonValueKind.Object } found
-            ? found
-            : throw new Xunit.Sdk.XunitException($"No event '{name}'.\n{this}");
+        Events(name) is [.., var last] ? last : throw new Xunit.Sdk.XunitException($"No event '{name}'.\n{this}");
+
+    /// <summary>All events of a name.</summary>
+    public IReadOnlyList<JsonElement> Events(string name) =>
+        [.. Output.Select(line => JsonDocument.Parse(line).RootElement).Where(json => json.GetProperty("event").GetString() == name)];
 
     public override string ToString() => $"exit code {ExitCode}\n{string.Join('\n', Output.TakeLast(30))}\n--- stderr\n{Errors}";
 }

@@ -50,3 +50,15 @@ public sealed class TrainingFixture : IDisposable
 
     public void Dispose() => Directory.Delete(Folder, recursive: true);
 }
+
+/// <summary>Changes to job files.</summary>
+internal static class JobFiles
+{
+    /// <summary>Makes the job long enough for something to happen to it, and its steps short.</summary>
+    public static string LastingFor(this string job, int steps)
+    {
+        File.WriteAllText(job, File.ReadAllText(job).Replace("max_steps: 8", $"max_steps: {steps}").Replace("eval_steps: 4", "eval_steps: 50")
+            .Replace("num_hidden_layers: 2", "num_hidden_layers: 1").Replace("gradient_accumulation_steps: 2", "gradient_accumulation_steps: 1"));
+        return job;
+    }
+}

@@ -128,7 +128,7 @@ public sealed class CoordinatorHostTests
 
         var events = await TestCoordinator.ToEndAsync(run);
 
-        Assert.Contains("nothing was heard from it for 0.3 s, and it did not come back", Assert.Single(events.OfType<WorkerLeft>()).Reason);
+        Assert.Contains("nothing was heard from it for 2 s, and it did not come back", Assert.Single(events.OfType<WorkerLeft>()).Reason);
     }
 
     [Fact]

@@ -10,6 +10,7 @@ internal sealed class LiveDisplay : IRunDisplay
 {
     private readonly Channel<RunEvent> _events = Channel.CreateUnbounded<RunEvent>(new UnboundedChannelOptions { SingleReader = true });
     private readonly RunPace _pace;
+    private readonly Membership _membership = new();
     private readonly Task _drawing;
 
     public LiveDisplay(TimeProvider clock)
@@ -53,7 +54,8 @@ internal sealed class LiveDisplay : IRunDisplay
                         steps.State.Update<Numbers>(NumbersColumn.Key, _ => new Numbers(RunLines.Of(step, _pace.MaxSteps, _pace.Left(step))));
                         break;
                     default:
-                        if (RunLines.Of(happened) is { } line) AnsiConsole.MarkupLine(Style(happened, Markup.Escape(line)));
+                        var text = happened is GenerationFormed formed ? _membership.Line(formed) : RunLines.Of(happened);
+                        if (text is { } line) AnsiConsole.MarkupLine(Style(happened, Markup.Escape(line)));
                         break;
                 }
             }
@@ -75,7 +77,7 @@ internal sealed class LiveDisplay : IRunDisplay
 
     private static string Style(RunEvent happened, string line) => happened switch
     {
-        RunWarning or WorkerRefused or RunStopped => $"[yellow]{line}[/]",
+        RunWarning or WorkerRefused or WorkerLeft or WorkerStaysDown or RunWaiting or RunStopped => $"[yellow]{line}[/]",
         RunFinished => $"[green]{line}[/]",
         Evaluated => $"[bold]{line}[/]",
         TextSampled => line,

@@ -11,6 +11,7 @@ internal sealed class PlainDisplay(TextWriter output, TextWriter errors, TimePro
     private static readonly TimeSpan DataInterval = TimeSpan.FromSeconds(2);
 
     private readonly RunPace _pace = new(clock);
+    private readonly Membership _membership = new();
     private string? _stage;
     private long _stageShown;
     private long _tenthShown;
@@ -22,7 +23,10 @@ internal sealed class PlainDisplay(TextWriter output, TextWriter errors, TimePro
         {
             case StepCommitted step: output.WriteLine(RunLines.Of(step, _pace.MaxSteps, _pace.Left(step))); break;
             case DataProgress progress: ShowData(progress); break;
-            case RunWarning or WorkerRefused: errors.WriteLine($"sora: {RunLines.Of(happened)}"); break;
+            case GenerationFormed formed:
+                if (_membership.Line(formed) is { } change) output.WriteLine(change);
+                break;
+            case RunWarning or WorkerRefused or WorkerStaysDown { Why.Length: > 0 }: errors.WriteLine($"sora: {RunLines.Of(happened)}"); break;
             default:
                 if (RunLines.Of(happened) is { } line) output.WriteLine(line);
                 break;

@@ -8,27 +8,19 @@ using Sora.Protocol.Runs;
 namespace Sora.Cli.Display;
 
 /// <summary>
-/// Run events as JSON, one object a line, keys in snake_case after <c>"event"</c>. A number that is not finite is written as
-/// the string "NaN", "Infinity" or "-Infinity": JSON has no other way and hiding it would be a lie.
+/// Run events and the program's own as JSON, one object a line, keys in snake_case after <c>"event"</c>. A number that is not
+/// finite is written as the string "NaN", "Infinity" or "-Infinity": JSON has no other way and hiding it would be a lie.
 /// </summary>
 internal static class RunJson
 {
-    private static readonly Dictionary<Type, string> Names = new()
+    private static readonly Dictionary<Type, string> Names = new(RunEventJson.Names)
     {
-        [typeof(RunStarted)] = "started",
-        [typeof(WorkerJoined)] = "worker_joined",
-        [typeof(WorkerRefused)] = "worker_refused",
-        [typeof(GenerationFormed)] = "generation",
-        [typeof(StepCommitted)] = "step",
-        [typeof(Evaluated)] = "evaluation",
-        [typeof(CheckpointSaved)] = "checkpoint",
-        [typeof(RunWarning)] = "warning",
-        [typeof(RunFinished)] = "finished",
-        [typeof(RunStopped)] = "stopped",
-        [typeof(RunFailed)] = "failed",
         [typeof(RunPlan)] = "plan",
         [typeof(DataProgress)] = "data_progress",
         [typeof(DataReady)] = "data",
+        [typeof(CoordinatorListening)] = "listening",
+        [typeof(WorkerRestarting)] = "worker_restarting",
+        [typeof(WorkerStaysDown)] = "worker_stays_down",
         [typeof(TextSampled)] = "sample",
         [typeof(LossCurveDrawn)] = "loss_curve",
     };

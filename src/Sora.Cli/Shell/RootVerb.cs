@@ -2,6 +2,7 @@ using System.CommandLine;
 using System.CommandLine.Help;
 using Sora.Cli.Checkpoints;
 using Sora.Cli.Config;
+using Sora.Cli.Coordinators;
 using Sora.Cli.Data;
 using Sora.Cli.Doctor;
 using Sora.Cli.Evaluate;
@@ -38,6 +39,7 @@ internal sealed class RootVerb : RootCommand, IHasExamples
             TokenizerVerb.Create(),
             CheckpointVerb.Create(),
             WorkerVerb.Create(),
+            CoordinatorVerb.Create(),
             ConfigVerb.Create(),
             DoctorVerb.Create(),
             CompletionVerb.Create(),

@@ -20,14 +20,6 @@ internal static class FailureReport
         return text.ToString();
     }
 
-    /// <summary>For a worker process that ended without a word to the coordinator.</summary>
-    public static string OfWorker(Worker worker)
-    {
-        var text = new StringBuilder($"{worker.Name} (process {worker.Id}) ended with exit code {worker.ExitCode}{Signal(worker.ExitCode)}.");
-        AppendTail(text, worker);
-        return text.ToString();
-    }
-
     private static void AppendTail(StringBuilder text, Worker worker)
     {
         var lines = worker.Tail(TailLines);
@@ -35,13 +27,4 @@ internal static class FailureReport
         text.Append($"\n  Last lines of {worker.Log}:");
         foreach (var line in lines) text.Append($"\n    {line}");
     }
-
-    // .NET reports a process ended by a signal as a shell does.
-    private static string Signal(int code) => code switch
-    {
-        134 => " (SIGABRT: a native library gave up)",
-        137 => " (SIGKILL: often the system was out of memory)",
-        139 => " (SIGSEGV: a native library crashed)",
-        _ => "",
-    };
 }

@@ -8,7 +8,7 @@ namespace Sora.Cli.Train;
 
 /// <summary>What a run would take, from the job and the size of its network alone. Memory is an estimate, the rest is exact.</summary>
 internal sealed record RunPlan(
-    string Name, string Device, string Dtype, int Workers, int Lanes, long GlobalBatchSize, long TokensPerStep, long MaxSteps, long TotalTokens,
+    string Name, string Device, string Dtype, int Workers, int MaxWorkers, int Lanes, long GlobalBatchSize, long TokensPerStep, long MaxSteps, long TotalTokens,
     double? Epochs, int VocabSize, long Parameters, double FlopsPerStep, long MemoryBytesPerWorker, long BytesSentPerStepPerWorker, long CheckpointBytes,
     string OutputDir) : RunEvent
 {
@@ -16,17 +16,18 @@ internal sealed record RunPlan(
 
     /// <summary>Works out the plan.</summary>
     /// <param name="job">The job.</param>
-    /// <param name="workers">Workers that share it.</param>
+    /// <param name="range">Workers that share it; the plan is for as many as it begins with.</param>
     /// <param name="vocabSize">Entries of the vocabulary.</param>
     /// <param name="parameters">Trainable values of the network.</param>
     /// <param name="flopsPerToken">Of forward and backward.</param>
     /// <param name="corpusTokens">Tokens to train on; null while the corpus is not prepared.</param>
-    public static RunPlan Of(TrainingJob job, int workers, int vocabSize, long parameters, double flopsPerToken, long? corpusTokens)
+    public static RunPlan Of(TrainingJob job, WorkerRange range, int vocabSize, long parameters, double flopsPerToken, long? corpusTokens)
     {
+        var workers = range.Start;
         var total = job.TokensPerStep * job.MaxSteps;
         var optimizer = parameters * Fp32 * OptimizerCopies(job.Optim);
         return new RunPlan(
-            job.Name, LocalDevice.Of(job), JobKey.Spell(job.Dtype), workers, job.Lanes, job.GlobalBatchSize, job.TokensPerStep, job.MaxSteps, total,
+            job.Name, LocalDevice.Of(job), JobKey.Spell(job.Dtype), workers, range.Most, job.Lanes, job.GlobalBatchSize, job.TokensPerStep, job.MaxSteps, total,
             corpusTokens is { } tokens and > 0 ? (double)total / tokens : null,
             vocabSize, parameters, flopsPerToken * job.TokensPerStep,
             Memory(job, workers, vocabSize, parameters, optimizer),
@@ -44,7 +45,7 @@ internal sealed record RunPlan(
         return string.Join('\n',
             Line("job", Name),
             Line("network", $"{Format.Count(Parameters)} parameters, vocabulary of {Number(VocabSize)}, {Dtype} on {Device}"),
-            Line("workers", $"{Workers}, sharing {Lanes} lanes"),
+            Line("workers", $"{Workers}{(MaxWorkers > Workers ? $" at least, {MaxWorkers} at most" : "")}, sharing {Lanes} lanes"),
             Line("steps", $"{Number(MaxSteps)} of {Number(GlobalBatchSize)} samples, {Number(TokensPerStep)} tokens, {Format.Count(FlopsPerStep)}FLOP"),
             Line("tokens", $"{Number(TotalTokens)}{(Epochs is { } epochs ? string.Create(CultureInfo.InvariantCulture, $", {epochs:G3} epochs") : " (the corpus is not prepared yet)")}"),
             Line("memory", $"about {Format.Bytes(MemoryBytesPerWorker)} a worker, libtorch aside"),

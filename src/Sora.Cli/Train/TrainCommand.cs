@@ -2,6 +2,7 @@ using Microsoft.Extensions.Logging.Abstractions;
 using Sora.Cli.Data;
 using Sora.Cli.Display;
 using Sora.Cli.Shell;
+using Sora.Cli.Worker;
 using Sora.Coordinator;
 using Sora.Model.Checkpoints;
 using Sora.Model.Data;
@@ -19,6 +20,7 @@ internal sealed class TrainCommand(LoadedJob loaded, TrainOptions options, Guard
     private const string StateFolder = "coordinator";
 
     private static readonly TimeSpan WorkerGrace = TimeSpan.FromSeconds(10);
+    private static readonly TimeSpan RangePatience = TimeSpan.FromSeconds(10);
 
     private readonly TrainingJob _job = loaded.Job;
 
@@ -28,7 +30,7 @@ internal sealed class TrainCommand(LoadedJob loaded, TrainOptions options, Guard
     {
         foreach (var warning in loaded.Warnings) display.Show(new RunWarning(warning));
         var workers = WorkerCount.Of(_job);
-        var (local, token) = Local(workers);
+        var (local, token) = Local(workers.Most);
         using var output = OutputFolder.Open(_job.OutputDir);
         WorkerProcesses? processes = null;
         using var signals = new StopSignals(code =>
@@ -41,23 +43,38 @@ internal sealed class TrainCommand(LoadedJob loaded, TrainOptions options, Guard
         try
         {
             if (display.Lost is { } early) throw early;
+            using var remote = options.Coordinators.Count > 0 ? new RemoteRuns(options.Coordinators, token, output.Path) : null;
+            if (remote is not null && await remote.FindGoingOnAsync(signals.Token) is { } goingOn)
+            {
+                began = true;
+                display.Show(new RunWarning($"run {goingOn} is going on already: following it"));
+                var known = LossHistory.Read(output.Path).Steps.LastOrDefault()?.Step ?? 0;
+                processes = Start(local, string.Join(',', options.Coordinators), token, output);
+                return await FollowAsync(remote.Follow(goingOn, known), processes, null, known, output, signals);
+            }
             var resume = Resume();
             using var corpus = await PrepareAsync(signals.Token);
             var size = NetworkSize.Of(_job, corpus.Manifest.Tokenizer.VocabSize);
             var checkpoint = Open(resume, corpus);
             if (checkpoint?.Manifest.Step == _job.MaxSteps) return ShowFinished(checkpoint);
 
-            await using var coordinator = await CoordinatorHost.StartAsync(
-                new CoordinatorOptions { ListenUrl = options.Listen, Token = token, StateDir = Path.Combine(output.Path, StateFolder), RecoverRuns = false, LoggerFactory = NullLoggerFactory.Instance }, signals.Token);
+            var submission = Submission(corpus, size, checkpoint, workers) with { Device = local > 0 ? LocalDevice.Of(_job) : null };
+            if (remote is not null)
+            {
+                if (options.Overwrite) RemoveEarlierRun(output);
+                began = true;
+                var submitted = await remote.SubmitAsync(submission, signals.Token);
+                processes = Start(local, string.Join(',', options.Coordinators), token, output);
+                return await FollowAsync(submitted, processes, null, submission.FirstStep, output, signals);
+            }
+            await using var coordinator = await CoordinatorHost.StartAsync(Coordinator(output, token, workers), signals.Token);
             if (options.Overwrite) RemoveEarlierRun(output);
             began = true;
-            using var history = LossHistory.Open(output.Path, checkpoint?.Manifest.Step ?? 0);
-            using var started = processes = WorkerProcesses.Start(local, coordinator.Address, coordinator.Token, output.Logs, _job.ThreadsPerWorker, WorkerCount.OneGpuEach(_job));
-            var run = await coordinator.SubmitAsync(Submission(corpus, size, checkpoint, workers) with { Device = local > 0 ? LocalDevice.Of(_job) : null });
-
-            var end = await new RunFollower(display, history, signals, clock).FollowAsync(run, processes);
-            await processes.EndAsync(WorkerGrace);
-            return Conclude(end, output, processes, signals);
+            using var tokenFile = TokenFile.Write(Path.Combine(output.Path, StateFolder), coordinator.Token);
+            display.Show(new CoordinatorListening(Reachable(coordinator.Address), tokenFile.Path));
+            processes = Start(local, coordinator.Address, coordinator.Token, output);
+            var run = await coordinator.SubmitAsync(submission);
+            return await FollowAsync(new FollowedRun(run.Events, run.StopAsync), processes, local == workers.Most ? workers : null, submission.FirstStep, output, signals);
         }
         catch (OperationCanceledException) when (signals.Asked.IsCompleted)
         {
@@ -67,19 +84,19 @@ internal sealed class TrainCommand(LoadedJob loaded, TrainOptions options, Guard
         finally
         {
             display.WhenLost = null; // nothing is left to stop
+            processes?.Dispose();
             if (!began) output.TakeBack(StateFolder);
         }
     }
 
     private (int Workers, string Token) Local(int workers)
     {
-        var token = Environment.GetEnvironmentVariable(WorkerProcesses.TokenVariable) ?? "";
-        if (options.LocalWorkers is not { } local) return (workers, token);
-        if (local < 0 || local > workers)
-            throw new SoraException($"--local-workers is {local}: use 0 to {workers}, which is how many workers the run has.", ExitCode.Usage);
-        return local == workers || token.Length > 0
+        var isRemote = options.Coordinators.Count > 0;
+        var token = isRemote ? WorkerToken.Read(options.TokenFile) : Environment.GetEnvironmentVariable(WorkerProcesses.TokenVariable) ?? "";
+        if (options.LocalWorkers is not { } local) return (isRemote ? 0 : workers, token);
+        return local >= 0 && local <= workers
             ? (local, token)
-            : throw new SoraException($"Workers of other machines must show a token: set {WorkerProcesses.TokenVariable} to a secret here and there.", ExitCode.Usage);
+            : throw new SoraException($"--local-workers is {local}: use 0 to {workers}, which is how many workers the run has.", ExitCode.Usage);
     }
 
     private ResumePoint Resume()
@@ -99,6 +116,36 @@ internal sealed class TrainCommand(LoadedJob loaded, TrainOptions options, Guard
         var point = CheckpointCatalog.Resolve(options.Resume, _job.OutputDir);
         foreach (var warning in point.Warnings) display.Show(new RunWarning(warning));
         return point;
+    }
+
+    private WorkerProcesses Start(int local, string coordinators, string token, OutputFolder output)
+    {
+        var launch = new WorkerLaunch(coordinators, token, output.Logs, _job.ThreadsPerWorker, WorkerCount.OneGpuEach(_job));
+        // Others may have a worker-0 there too.
+        if (options.Coordinators.Count > 0) launch = launch with { NamePrefix = $"{Environment.MachineName}-{Environment.ProcessId}-" };
+        return WorkerProcesses.Start(local, launch, _job.MaxRestarts, clock);
+    }
+
+    private async Task<int> FollowAsync(FollowedRun run, WorkerProcesses workers, WorkerRange? need, long knownStep, OutputFolder output, StopSignals signals)
+    {
+        using var history = LossHistory.Open(output.Path, knownStep);
+        var end = await new RunFollower(display, history, signals, workers, need, clock).FollowAsync(run);
+        await workers.EndAsync(WorkerGrace);
+        return Conclude(end, output, workers, signals);
+    }
+
+    private CoordinatorOptions Coordinator(OutputFolder output, string token, WorkerRange workers)
+    {
+        var coordinator = new CoordinatorOptions
+        {
+            ListenUrl = options.Listen,
+            Token = token,
+            StateDir = Path.Combine(output.Path, StateFolder),
+            LoggerFactory = NullLoggerFactory.Instance,
+            RecoverRuns = false, // a run ends with this program and is resumed from its checkpoint
+        };
+        // Where fewer do, nobody waits long for all.
+        return workers.Start < workers.Most ? coordinator with { ArrivalLimit = RangePatience } : coordinator;
     }
 
     private async Task<PreparedCorpus> PrepareAsync(CancellationToken cancellationToken)
@@ -148,7 +195,7 @@ internal sealed class TrainCommand(LoadedJob loaded, TrainOptions options, Guard
         }
     }
 
-    private RunSubmission Submission(PreparedCorpus corpus, NetworkSize size, CheckpointReader? checkpoint, int workers) => new()
+    private RunSubmission Submission(PreparedCorpus corpus, NetworkSize size, CheckpointReader? checkpoint, WorkerRange workers) => new()
     {
         Run = Guid.NewGuid().ToString("N"),
         Job = _job,
@@ -159,12 +206,20 @@ internal sealed class TrainCommand(LoadedJob loaded, TrainOptions options, Guard
         OutputDir = _job.OutputDir,
         ResumeFrom = checkpoint?.Path,
         FirstStep = checkpoint?.Manifest.Step ?? 0,
-        Workers = workers,
+        Workers = workers.Most,
+        StartWorkers = workers.Start,
+        MinWorkers = workers.Least,
         // The canary is a function of the job: one made by another job says nothing about this machine.
         ExpectedCanary = IsSameJob(checkpoint) ? checkpoint?.Manifest.Canary : null,
         ExpectedFingerprint = IsSameJob(checkpoint) ? checkpoint?.Manifest.Numerics : null,
         Parameters = size.Parameters,
     };
+
+    // "All addresses" can be dialled on this machine only by another name.
+    private string Reachable(string address) =>
+        Uri.TryCreate(options.Listen, UriKind.Absolute, out var listening) && listening.Host is "0.0.0.0" or "[::]"
+            ? new UriBuilder(address) { Host = Environment.MachineName }.Uri.GetLeftPart(UriPartial.Authority)
+            : address;
 
     private bool IsSameJob(CheckpointReader? checkpoint) => checkpoint is not null && JobHash.Of(checkpoint.Job) == JobHash.Of(_job);
 

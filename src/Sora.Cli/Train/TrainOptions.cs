@@ -5,5 +5,8 @@ namespace Sora.Cli.Train;
 /// <param name="Resume"><c>auto</c>, <c>true</c>, <c>false</c> or a checkpoint folder.</param>
 /// <param name="Overwrite">Whether checkpoints of an earlier run may be removed.</param>
 /// <param name="Listen">Where workers dial.</param>
-/// <param name="LocalWorkers">Workers to start on this machine; null: all.</param>
-internal sealed record TrainOptions(string ResumeCommand, string Resume, bool Overwrite, string Listen, int? LocalWorkers);
+/// <param name="LocalWorkers">Workers to start on this machine; null: all, or none with coordinators elsewhere.</param>
+/// <param name="Coordinators">Coordinators elsewhere that carry out the run; none: one in this process does.</param>
+/// <param name="TokenFile">What is shown to them; null: the environment says it.</param>
+internal sealed record TrainOptions(
+    string ResumeCommand, string Resume, bool Overwrite, string Listen, int? LocalWorkers, IReadOnlyList<Uri> Coordinators, string? TokenFile);

@@ -2,6 +2,7 @@ using System.CommandLine;
 using Sora.Cli.Config;
 using Sora.Cli.Display;
 using Sora.Cli.Shell;
+using Sora.Cli.Worker;
 using Sora.Protocol.Jobs;
 using Sora.Protocol.Runs;
 
@@ -25,23 +26,30 @@ internal static class TrainVerb
         var json = new Option<bool>("--json") { Description = "Print one JSON object a line on stdout and nothing else there." };
         var listen = new Option<string>("--listen")
         {
-            Description = "Where the coordinator listens for its workers; port 0 takes a free one.",
+            Description = "Where the coordinator listens for its workers; port 0 takes a free one. The token they show is printed nowhere: it lies in OUTPUT/coordinator/token, or is what SORA_WORKER_TOKEN says.",
             HelpName = "URL",
             DefaultValueFactory = _ => "http://127.0.0.1:0",
         };
         var local = new Option<int?>("--local-workers")
         {
-            Description = $"Workers to start on this machine; the rest of --workers dial in by 'sora worker start' and show the token in {WorkerProcesses.TokenVariable}. Default: all.",
+            Description = "Workers to start on this machine; the rest of --workers dial in by 'sora worker --coordinator URL'. Default: all.",
             HelpName = "N",
         };
+        var coordinator = new Option<string>("--coordinator")
+        {
+            Description = "Coordinators of their own ('sora coordinator start') that carry out the run; this program then only submits and follows it, and no worker is started unless --local-workers says so. The output folder and the corpus must be where they and the workers can read them.",
+            HelpName = "URL[,URL]",
+        };
+        var tokenFile = new Option<string>("--token-file") { Description = $"With --coordinator: file that holds its token; without it {WorkerProcesses.TokenVariable} is read.", HelpName = "FILE" };
         var verb = new Verb("train", "Train a network: data, coordinator, workers and all.",
             "sora train examples/quickstart.yaml",
             "sora train examples/own-text.yaml --data my-texts/ --set model.hidden_size=512",
             "sora train job.yaml --dry-run                     # size, memory, tokens, bytes on the wire",
             "sora train job.yaml --resume auto                 # go on after Ctrl-C, a crash or a reboot",
+            "sora train job.yaml --workers 2:8 --local-workers 2 --listen http://0.0.0.0:5400  # more may join while it runs",
             "sora train job.yaml --json | jq -r .loss          # for programs");
         job.AddTo(verb);
-        foreach (var option in new Option[] { resume, overwrite, dryRun, json, listen, local }) verb.Options.Add(option);
+        foreach (var option in new Option[] { resume, overwrite, dryRun, json, listen, local, coordinator, tokenFile }) verb.Options.Add(option);
 
         verb.SetAction(async (result, _) =>
         {
@@ -51,7 +59,9 @@ internal static class TrainVerb
             {
                 var loaded = job.Load(result);
                 if (result.GetValue(dryRun)) return await DryRun.ShowAsync(loaded, isJson);
-                var options = new TrainOptions(ResumeCommand.Of(result.Tokens.Select(token => token.Value)), result.GetRequiredValue(resume), result.GetValue(overwrite), result.GetRequiredValue(listen), result.GetValue(local));
+                var options = new TrainOptions(
+                    ResumeCommand.Of(result.Tokens.Select(token => token.Value)), result.GetRequiredValue(resume), result.GetValue(overwrite), result.GetRequiredValue(listen), result.GetValue(local),
+                    result.GetValue(coordinator) is { } list ? CoordinatorList.Parse(list) : [], result.GetValue(tokenFile));
                 var code = await new TrainCommand(loaded, options, display, TimeProvider.System).RunAsync();
                 // A pipe that was closed is how people say that they have seen enough.
                 return display.Lost is { ReaderHasGone: false } lost ? throw new ReportedFailure($"{lost.Message} The last thing it would have said: {RunLines.Of(display.Unseen!)}", lost.ExitCode) : code;

@@ -4,17 +4,17 @@ using static TorchSharp.torch;
 
 namespace Sora.Cli.Train;
 
-/// <summary>How many workers a job gets on this machine.</summary>
+/// <summary>How many workers a job gets.</summary>
 internal static class WorkerCount
 {
     /// <summary>What the job says, or one a GPU, or one for each <c>threads_per_worker</c> cores; never more than lanes.</summary>
     /// <exception cref="SoraException">The job asks for a GPU that is not there.</exception>
-    public static int Of(TrainingJob job)
+    public static WorkerRange Of(TrainingJob job)
     {
         var gpus = Gpus(job);
         if (job.Workers is { } workers) return workers;
         var fitting = gpus > 0 ? (NamesOneGpu(job) ? 1 : gpus) : Math.Max(1, Environment.ProcessorCount / job.ThreadsPerWorker);
-        return Math.Min(fitting, job.Lanes);
+        return WorkerRange.Of(Math.Min(fitting, job.Lanes));
     }
 
     /// <summary>Whether each worker is to see a GPU of its own.</summary>

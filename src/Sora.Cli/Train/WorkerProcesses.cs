@@ -1,12 +1,15 @@
-using System.Diagnostics;
-using System.Reflection;
+using System.ComponentModel;
+using System.Threading.Channels;
+using Sora.Cli.Display;
 using Sora.Protocol.Jobs;
+using Sora.Protocol.Runs;
 
 namespace Sora.Cli.Train;
 
 /// <summary>
-/// The worker processes of this machine: the same program, started as <c>sora worker start</c>. What they write to stderr goes
-/// to a file each. They end by themselves when their coordinator is gone; ending them here as well covers one that hangs.
+/// The worker processes of this machine: the same program, started as <c>sora worker start</c>, and again when one dies. What
+/// they write to stderr goes to a file each. They end by themselves when this program is gone; ending them here as well covers
+/// one that hangs.
 /// </summary>
 internal sealed class WorkerProcesses : IDisposable
 {
@@ -14,51 +17,84 @@ internal sealed class WorkerProcesses : IDisposable
     public const string TokenVariable = "SORA_WORKER_TOKEN";
 
     private readonly List<Worker> _workers = [];
+    private readonly List<Task> _keeping = [];
+    private readonly Channel<RunEvent> _news = Channel.CreateUnbounded<RunEvent>();
+    private readonly CancellationTokenSource _over = new();
+    private readonly Lock _one = new();
+    private readonly RestartPolicy _policy;
+    private readonly TimeProvider _clock;
 
-    /// <summary>Completes when a worker process ends, with the process.</summary>
-    public Task<Worker> FirstExit => WhenFirstExits();
+    private WorkerProcesses(RestartPolicy policy, TimeProvider clock) => (_policy, _clock) = (policy, clock);
 
-    /// <summary>The processes.</summary>
+    /// <summary>Workers that were started again, and those that are down for good.</summary>
+    public ChannelReader<RunEvent> News => _news.Reader;
+
+    /// <summary>The workers.</summary>
     public IReadOnlyList<Worker> All => _workers;
 
+    /// <summary>Workers that run, or will again.</summary>
+    public int Standing => _workers.Count(worker => !worker.IsDown);
+
     /// <summary>Starts workers.</summary>
-    /// <param name="count">How many.</param>
-    /// <param name="coordinator">Where they dial.</param>
-    /// <param name="token">What they show there.</param>
-    /// <param name="logs">Folder for their stderr.</param>
-    /// <param name="threads">Threads each computes with.</param>
-    /// <param name="oneGpuEach">Whether each sees one GPU only.</param>
     /// <exception cref="SoraException">They cannot be started.</exception>
-    public static WorkerProcesses Start(int count, string coordinator, string token, string logs, int threads, bool oneGpuEach)
+    public static WorkerProcesses Start(int count, WorkerLaunch launch, int? maxRestarts, TimeProvider clock)
     {
-        var processes = new WorkerProcesses();
+        var processes = new WorkerProcesses(new RestartPolicy(maxRestarts), clock);
         try
         {
-            Directory.CreateDirectory(logs);
+            Directory.CreateDirectory(launch.Logs);
             for (var index = 0; index < count; index++)
-                processes._workers.Add(Worker.Start($"worker-{index}", coordinator, token, Path.Combine(logs, $"worker-{index}.log"), threads, oneGpuEach ? index : null));
+            {
+                var worker = new Worker(launch, index);
+                processes._workers.Add(worker);
+                var first = worker.RunAsync();
+                if (first.IsFaulted) first.GetAwaiter().GetResult();
+                processes._keeping.Add(processes.KeepAsync(worker, first));
+            }
             return processes;
         }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException or System.ComponentModel.Win32Exception)
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException or Win32Exception)
         {
             processes.Dispose();
             throw new SoraException($"The worker processes cannot be started: {e.Message}", ExitCode.Failure, e);
         }
     }
 
+    /// <summary>The worker of this machine that bears a name; null for one of elsewhere.</summary>
+    public Worker? Find(string name) => _workers.Find(worker => worker.Name == name);
+
+    /// <summary>Workers took part in a step.</summary>
+    public void Succeeded(IEnumerable<string> workers)
+    {
+        lock (_one)
+            foreach (var worker in workers) _policy.Succeeded(worker);
+    }
+
+    /// <summary>The coordinator does not want a worker.</summary>
+    public void Refused(string worker)
+    {
+        lock (_one) _policy.Refused(worker);
+    }
+
+    /// <summary>From now on nobody is started again.</summary>
+    public void LetEnd() => _over.Cancel();
+
     /// <summary>Waits for the workers to end by themselves, and ends those that do not.</summary>
     public async Task EndAsync(TimeSpan grace)
     {
-        using var limit = new CancellationTokenSource(grace);
-        foreach (var worker in _workers)
-            await worker.Ended.WaitAsync(limit.Token).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        LetEnd();
+        await Task.WhenAny(Task.WhenAll(_keeping), Task.Delay(grace, _clock));
         Kill();
     }
 
     /// <summary>Ends all workers now.</summary>
     public void Kill()
     {
-        foreach (var worker in _workers) worker.Kill();
+        lock (_one)
+        {
+            LetEnd();
+            foreach (var worker in _workers) worker.Kill();
+        }
     }
 
     public void Dispose()
@@ -67,92 +103,41 @@ internal sealed class WorkerProcesses : IDisposable
         foreach (var worker in _workers) worker.Dispose();
     }
 
-    private async Task<Worker> WhenFirstExits()
+    private async Task KeepAsync(Worker worker, Task<WorkerExit> running)
     {
-        if (_workers.Count == 0) await Task.Delay(Timeout.InfiniteTimeSpan);
-        var first = await Task.WhenAny(_workers.Select(worker => worker.Ended));
-        return _workers.First(worker => worker.Ended == first);
-    }
-}
-
-/// <summary>One worker process.</summary>
-internal sealed class Worker : IDisposable
-{
-    private readonly Process _process;
-
-    private Worker(string name, string log, Process process)
-    {
-        (Name, Log, _process) = (name, log, process);
-        Ended = CaptureAsync();
-    }
-
-    /// <summary>Its name in logs and events.</summary>
-    public string Name { get; }
-
-    /// <summary>File that holds what it wrote to stderr.</summary>
-    public string Log { get; }
-
-    /// <summary>Process id.</summary>
-    public int Id => _process.Id;
-
-    /// <summary>Completes when the process has ended and all it wrote is in the file.</summary>
-    public Task Ended { get; }
-
-    /// <summary>Exit code, once <see cref="Ended"/> has completed.</summary>
-    public int ExitCode => _process.ExitCode;
-
-    public static Worker Start(string name, string coordinator, string token, string log, int threads, int? gpu)
-    {
-        var start = new ProcessStartInfo { RedirectStandardInput = true, RedirectStandardOutput = true, RedirectStandardError = true };
-        // Run from source the process is `dotnet sora.dll`, installed it is `sora` itself.
-        start.FileName = Environment.ProcessPath!;
-        if (Path.GetFileNameWithoutExtension(start.FileName) == "dotnet") start.ArgumentList.Add(Assembly.GetExecutingAssembly().Location);
-        foreach (var argument in new[] { "worker", "start", "--coordinator", coordinator, "--name", name, "--managed" }) start.ArgumentList.Add(argument);
-        start.Environment[WorkerProcesses.TokenVariable] = token;
-        // The job decides, not what the shell happens to say; and a pool that is never larger need not be made larger first.
-        foreach (var variable in new[] { "OMP_NUM_THREADS", "MKL_NUM_THREADS" }) start.Environment[variable] = threads.ToString(System.Globalization.CultureInfo.InvariantCulture);
-        if (gpu is { } index) start.Environment["CUDA_VISIBLE_DEVICES"] = index.ToString(System.Globalization.CultureInfo.InvariantCulture);
-        File.WriteAllText(log, "");
-        return new Worker(name, log, Process.Start(start)!);
-    }
-
-    /// <summary>The last lines of the log.</summary>
-    public IReadOnlyList<string> Tail(int lines) => File.Exists(Log) ? File.ReadLines(Log).TakeLast(lines).ToArray() : [];
-
-    /// <summary>Ends the process now.</summary>
-    public void Kill()
-    {
-        try
+        while (true)
         {
-            _process.Kill(entireProcessTree: true);
-        }
-        catch (InvalidOperationException)
-        {
-            // It has ended already.
-        }
-    }
-
-    public void Dispose() => _process.Dispose();
-
-    private async Task CaptureAsync()
-    {
-        await using var log = new StreamWriter(Log, append: true) { AutoFlush = true };
-        await Task.WhenAll(CopyAsync(_process.StandardError, log), CopyAsync(_process.StandardOutput, log));
-        await _process.WaitForExitAsync();
-    }
-
-    private static async Task CopyAsync(StreamReader from, StreamWriter to)
-    {
-        while (await from.ReadLineAsync() is { } line)
-        {
+            var exit = await running;
+            if (_over.IsCancellationRequested) return;
+            RestartDecision decision;
+            lock (_one) decision = _policy.Decide(worker.Name, exit.Code);
+            if (decision.Pause is not { } pause)
+            {
+                Down(worker, exit, decision.Why);
+                return;
+            }
+            _news.Writer.TryWrite(new WorkerRestarting(worker.Name, exit.ProcessId, exit.ToString(), pause.TotalSeconds));
+            await Task.Delay(pause, _clock, _over.Token).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
             try
             {
-                lock (to) to.WriteLine(line);
+                lock (_one)
+                {
+                    if (_over.IsCancellationRequested) return;
+                    running = worker.RunAsync();
+                }
+                if (running.IsFaulted) await running;
             }
-            catch (IOException)
+            catch (Exception e) when (e is IOException or UnauthorizedAccessException or Win32Exception)
             {
-                // A full disk loses log lines; not reading on would make the worker wait for ever.
+                Down(worker, exit, $"it cannot be started again: {e.Message}");
+                return;
             }
         }
+    }
+
+    private void Down(Worker worker, WorkerExit exit, string why)
+    {
+        worker.IsDown = true;
+        _news.Writer.TryWrite(new WorkerStaysDown(worker.Name, exit.ProcessId, exit.ToString(), why, worker.Log));
     }
 }

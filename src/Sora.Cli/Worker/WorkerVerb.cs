@@ -1,8 +1,6 @@
 using System.CommandLine;
 using System.Runtime.InteropServices;
-using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Logging;
-using Microsoft.Extensions.Logging.Console;
 using Sora.Cli.Shell;
 using Sora.Cli.Train;
 using Sora.Protocol.Jobs;
@@ -10,14 +8,21 @@ using Sora.Worker;
 
 namespace Sora.Cli.Worker;
 
-/// <summary><c>sora worker start</c>: one worker process; also how <c>train</c> starts its own.</summary>
+/// <summary><c>sora worker</c>, also <c>sora worker start</c>: one worker process; also how <c>train</c> starts its own.</summary>
 internal static class WorkerVerb
 {
-    public static Command Create() => new Verb("worker", "Run a worker.") { Start() };
-
-    private static Verb Start()
+    public static Command Create()
     {
-        var coordinator = new Option<string>("--coordinator") { Description = "Where the coordinator listens; several, separated by commas, are tried in turn.", HelpName = "URL[,URL]", Required = true };
+        var verb = Runs(new Verb("worker", "Run a worker: dial a coordinator and compute what it assigns, also while its run is going on. SIGTERM or Ctrl-C: hand over and leave.",
+            "sora worker --coordinator http://trainer:5400 --token-file token         # join the run of 'sora train --listen http://0.0.0.0:5400'",
+            $"{WorkerProcesses.TokenVariable}=secret sora worker --coordinator http://one:5400,http://two:5400"));
+        verb.Add(Runs(new Verb("start", "The same as 'sora worker'.")));
+        return verb;
+    }
+
+    private static Verb Runs(Verb verb)
+    {
+        var coordinator = new Option<string>("--coordinator") { Description = "Where the coordinator listens; several, separated by commas, are tried in turn.", HelpName = "URL[,URL]" };
         var tokenFile = new Option<string>("--token-file") { Description = $"File that holds the coordinator's token; without it the variable {WorkerProcesses.TokenVariable} is read.", HelpName = "FILE" };
         var name = new Option<string>("--name") { Description = "Name among the coordinator's workers; default made from host and process.", HelpName = "NAME", DefaultValueFactory = _ => "" };
         var bind = new Option<string>("--bind") { Description = "Address that peers on other hosts dial; default the one from which the coordinator is reached.", HelpName = "ADDRESS", DefaultValueFactory = _ => "" };
@@ -25,12 +30,10 @@ internal static class WorkerVerb
         var fetch = new Option<bool>("--fetch-corpus") { Description = "Fetch the corpus from the coordinator even where its folder can be read (a slow network drive)." };
         var threads = new Option<int?>("--threads") { Description = "libtorch threads instead of the job's: other numerics, for tests.", HelpName = "N", Hidden = true };
         var managed = new Option<bool>("--managed") { Description = "Started by 'sora train', which decides about signals.", Hidden = true };
-        var verb = new Verb("start", "Dial a coordinator and compute what it assigns.",
-            $"{WorkerProcesses.TokenVariable}=secret sora train job.yaml --workers 4 --local-workers 2 --listen http://0.0.0.0:5400",
-            $"{WorkerProcesses.TokenVariable}=secret sora worker start --coordinator http://trainer:5400  # twice, on another machine") { coordinator, tokenFile, name, bind, cache, fetch, threads, managed };
+        foreach (var option in new Option[] { coordinator, tokenFile, name, bind, cache, fetch, threads, managed }) verb.Options.Add(option);
         verb.SetAction(async (result, _) =>
         {
-            using var logs = LoggerFactory.Create(Logging);
+            using var logs = LoggerFactory.Create(builder => StandardErrorLog.Configure(builder, LogLevel.Information));
             using var stop = new CancellationTokenSource();
             // Ctrl-C reaches every process of a terminal: one started by `train` leaves the decision to it.
             var isManaged = result.GetValue(managed);
@@ -39,8 +42,8 @@ internal static class WorkerVerb
             return await WorkerProcess.RunAsync(
                 new WorkerOptions
                 {
-                    Coordinators = Addresses(result.GetRequiredValue(coordinator)),
-                    Token = Token(result.GetValue(tokenFile)),
+                    Coordinators = CoordinatorList.Parse(result.GetValue(coordinator)),
+                    Token = WorkerToken.Read(result.GetValue(tokenFile)),
                     Name = result.GetRequiredValue(name),
                     BindAddress = result.GetRequiredValue(bind),
                     CacheDir = result.GetRequiredValue(cache),
@@ -59,44 +62,5 @@ internal static class WorkerVerb
     {
         context.Cancel = stop is not { IsCancellationRequested: true };
         stop?.Cancel();
-    }
-
-    private static IReadOnlyList<Uri> Addresses(string list)
-    {
-        var addresses = list.Split(',', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries);
-        return addresses.Length > 0 ? [.. addresses.Select(Address)] : [Address(list)];
-    }
-
-    private static Uri Address(string text) =>
-        Uri.TryCreate(text, UriKind.Absolute, out var address) && (address.Scheme is "http" or "https")
-            ? address
-            : throw new SoraException($"'{text}' is no address of a coordinator: write http://HOST:PORT.", ExitCode.Usage);
-
-    private static string Token(string? file)
-    {
-        try
-        {
-            var token = file is null ? Environment.GetEnvironmentVariable(WorkerProcesses.TokenVariable) : File.ReadAllText(file).Trim();
-            return token is { Length: > 0 }
-                ? token
-                : throw new SoraException($"There is no token to show the coordinator. Give its file with --token-file, or set {WorkerProcesses.TokenVariable}.", ExitCode.Usage);
-        }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
-        {
-            throw new SoraException($"The token file {file} cannot be read: {e.Message}", ExitCode.Usage, e);
-        }
-    }
-
-    private static void Logging(ILoggingBuilder builder)
-    {
-        builder.SetMinimumLevel(LogLevel.Information);
-        builder.AddSimpleConsole(console =>
-        {
-            console.SingleLine = true;
-            console.TimestampFormat = "HH:mm:ss.fff ";
-            console.UseUtcTimestamp = true;
-            console.ColorBehavior = LoggerColorBehavior.Disabled;
-        });
-        builder.Services.Configure<ConsoleLoggerOptions>(console => console.LogToStandardErrorThreshold = LogLevel.Trace);
     }
 }

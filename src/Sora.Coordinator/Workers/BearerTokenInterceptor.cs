@@ -35,7 +35,7 @@ internal sealed class BearerTokenInterceptor(CoordinatorToken token) : Intercept
     private void Check(ServerCallContext context)
     {
         if (!token.Accepts(context.RequestHeaders.GetValue("authorization")))
-            throw new RpcException(new Status(StatusCode.Unauthenticated, "The token is missing or wrong. Start the worker with the token its coordinator printed."));
+            throw new RpcException(new Status(StatusCode.Unauthenticated, "The token is missing or wrong. Show the one the coordinator printed or was given."));
     }
 }
 

@@ -211,9 +211,19 @@ public static partial class CoordinatorProtocol
 
     private static void ArrivalMissed(Turn turn, TimeSpan after)
     {
-        if (turn.State.Phase != RunPhase.Gathering || turn.State.LastGeneration > 0)
+        if (turn.State.LastGeneration > 0)
             return;
         turn.State = turn.State with { PatienceOver = true };
+        if (turn.Spec.StartWorkers < turn.Spec.Workers || turn.Spec.MinWorkers > 1)
+        {
+            // Workers are expected to come and go: too few is no error.
+            if (turn.State.Workers.Count < turn.Spec.StartWorkers && !turn.State.WaitAnnounced)
+            {
+                turn.State = turn.State with { WaitAnnounced = true };
+                turn.Do(new Publish(new RunWaiting(turn.State.Workers.Count, turn.Spec.StartWorkers, turn.Spec.FirstStep)));
+            }
+            return;
+        }
         var came = turn.State.Workers.Count == 0 ? "none" : string.Join(", ", turn.State.Workers.Keys);
         GiveUpStart(turn, new RunFault(null, $"Only {turn.State.Workers.Count} of {turn.Spec.StartWorkers} workers came within {Seconds(after)} (here: {came}). See the missing workers' logs, check that they can reach the coordinator, or ask for fewer with --workers.", ExitCode.Failure));
     }

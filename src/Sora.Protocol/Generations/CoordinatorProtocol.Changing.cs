@@ -93,9 +93,11 @@ public static partial class CoordinatorProtocol
     {
         foreach (var worker in turn.Workers.Where(worker => !worker.Linked).ToList())
         {
-            var reason = $"{worker.LostReason.TrimEnd('.')}, and it did not come back.";
-            PutOut(turn, worker, reason);
-            GiveUpStart(turn, new RunFault(worker.Id, $"{Capital(worker)} was lost before training began: {reason}", ExitCode.Failure));
+            PutOut(turn, worker, $"{worker.LostReason.TrimEnd('.')}, and it did not come back.");
+            FillPlaces(turn);
+            // Whoever started it may start another: it gets the time the first one had.
+            if (turn.State is { Phase: RunPhase.Gathering, LastGeneration: 0 })
+                turn.Do(new SetTimer(RunTimer.Arrival));
         }
     }
 

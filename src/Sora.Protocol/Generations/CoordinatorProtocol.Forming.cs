@@ -38,7 +38,6 @@ public static partial class CoordinatorProtocol
             return;
         }
         turn.State = turn.State with { Phase = RunPhase.Forming, WaitAnnounced = false };
-        turn.Do(new CancelTimer(RunTimer.Arrival));
         turn.Do(new DrawSecret(turn.State.LastGeneration + 1));
     }
 
@@ -111,6 +110,7 @@ public static partial class CoordinatorProtocol
         turn.State = turn.State with { Phase = RunPhase.Joining, Generation = plan, LastGeneration = plan.Number, LastStep = firstStep, HaltAtOnce = false, Hashes = CoordinatorState.NoHashes, Healing = false, UnevenSeconds = 0 };
         turn.Do(new RecordDecision(new GenerationDecided(plan, turn.State.Reference!, turn.State.NumericsDiffer)));
         turn.Do(new Publish(new GenerationFormed(plan.Number, [.. members.Select(worker => worker.Id)], plan.FirstStep)));
+        turn.Do(new CancelTimer(RunTimer.Arrival));
         turn.Do(new SetTimer(RunTimer.Readiness));
         var message = new FromCoordinator { Generation = Announcement(turn, plan, members, drawn.Secret) };
         foreach (var worker in members)

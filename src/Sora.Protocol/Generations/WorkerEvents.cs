@@ -24,7 +24,10 @@ public sealed record WorkerGeneration(string Run, long Number, IReadOnlyList<Exc
     /// <summary>Checkpoint folder of the first step, read when there are no holders; empty: the initial weights.</summary>
     public string RestoreFrom { get; init; } = "";
 
-    /// <summary>The last step people know of: the first rank tells again what it remembers of later ones.</summary>
+    /// <summary>The rank that reports steps: one that was there before, if any was, since it must tell again what it remembers.</summary>
+    public int Reporter => Holders.Count > 0 ? Holders[0] : 0;
+
+    /// <summary>The last step people know of: the reporter tells again what it remembers of later ones.</summary>
     public long ReportedStep { get; init; } = -1;
 
     /// <summary>The last evaluation people know of.</summary>

@@ -131,6 +131,7 @@ internal sealed class JobBinder
             var type when type == typeof(long) => long.TryParse(Digits(text), NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture, out var number) ? number : null,
             var type when type == typeof(double) => double.TryParse(Digits(text), NumberStyles.Float, CultureInfo.InvariantCulture, out var number) && double.IsFinite(number) ? number : null,
             var type when type == typeof(bool) => bool.TryParse(text, out var flag) ? flag : null,
+            var type when type == typeof(WorkerRange) => WorkerRange.Parse(Digits(text)),
             { IsEnum: true } type => key.Choices.Contains(text.ToLowerInvariant()) ? Enum.Parse(type, text, ignoreCase: true) : null,
             _ => null,
         };
@@ -165,6 +166,7 @@ internal sealed class JobBinder
         var type when type == typeof(string) => "text",
         var type when type == typeof(int) => $"a whole number up to {int.MaxValue}",
         var type when type == typeof(long) => "a whole number",
+        var type when type == typeof(WorkerRange) => "a number or MIN:MAX, such as 4 or 2:4",
         _ => "a text or a list of texts",
     }) + (key.IsOptional ? " (or null)" : "");
 

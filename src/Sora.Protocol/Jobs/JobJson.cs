@@ -65,6 +65,8 @@ public static class JobJson
             case long number: writer.WriteNumberValue(number); break;
             case double number: writer.WriteNumberValue(number); break;
             case string text: writer.WriteStringValue(text); break;
+            case WorkerRange { IsCount: true } workers: writer.WriteNumberValue(workers.Most); break;
+            case WorkerRange workers: writer.WriteStringValue(workers.ToString()); break;
             case Enum choice: writer.WriteStringValue(JobKey.Spell(choice)); break;
             case IReadOnlyList<string> list:
                 writer.WriteStartArray();
@@ -93,6 +95,8 @@ public static class JobJson
         var type when type == typeof(long) => json.GetInt64(),
         var type when type == typeof(double) => json.GetDouble(),
         var type when type == typeof(bool) => json.GetBoolean(),
+        var type when type == typeof(WorkerRange) && json.ValueKind == JsonValueKind.Number => WorkerRange.Of(json.GetInt32()),
+        var type when type == typeof(WorkerRange) => WorkerRange.Parse(json.GetString()!) ?? throw new FormatException($"{key.Path} is '{json.GetString()}', not {key.TypeName}."),
         { IsEnum: true } type => key.Choices.Contains(json.GetString())
             ? Enum.Parse(type, json.GetString()!, ignoreCase: true)
             : throw new FormatException($"{key.Path} is '{json.GetString()}', not one of {key.TypeName}."),

@@ -95,6 +95,7 @@ public sealed class JobKey
         { IsEnum: true } => string.Join('|', Choices),
         var type when type == typeof(int) || type == typeof(long) => "whole number",
         var type when type == typeof(double) => "number",
+        var type when type == typeof(WorkerRange) => "N or MIN:MAX",
         var type when type == typeof(bool) => "true|false",
         var type when type == typeof(string) => "text",
         _ => IsSection ? "section" : "list of texts",

@@ -45,10 +45,16 @@ public static partial class JobValidation
         check.AtLeast("lanes", job.Lanes, 1);
         check.AtLeast("per_device_train_batch_size", job.MicroBatchSize, 1);
         check.AtLeast("gradient_accumulation_steps", job.MicroBatchesPerLane, 1);
-        if (job.Workers is not { } workers) return;
-        check.AtLeast("workers", workers, 1);
-        check.That("workers", workers < 1 || job.Lanes < 1 || workers <= job.Lanes,
-            $"there are only {job.Lanes} lanes and a worker needs at least one: use at most {job.Lanes} workers, or set lanes to {workers} or more (which is another training result)");
+        if (job.Workers is { } workers) CheckWorkers(check, workers, job.Lanes);
+        check.AtLeast("max_restarts", job.MaxRestarts ?? -1, -1);
+    }
+
+    private static void CheckWorkers(Checker check, WorkerRange workers, int lanes)
+    {
+        var isSound = workers is { Least: >= 1, Start: >= 1 } && workers.Least <= workers.Most;
+        check.That("workers", isSound, "use N or MIN:MAX, with MIN from 1 to MAX");
+        check.That("workers", !isSound || lanes < 1 || workers.Most <= lanes,
+            $"there are only {lanes} lanes and a worker needs at least one: use at most {lanes} workers, or set lanes to {workers.Most} or more (which is another training result)");
     }
 
     private static void CheckOptimizer(Checker check, TrainingJob job)

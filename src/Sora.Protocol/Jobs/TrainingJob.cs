@@ -50,9 +50,13 @@ public sealed record TrainingJob
     [JobKey("optimizer updates to make")]
     public int MaxSteps { get; init; } = 1000;
 
-    /// <summary>Worker processes <c>sora train</c> starts; null: one a core (CPU) or one a GPU, at most <see cref="Lanes"/>.</summary>
-    [JobKey("worker processes to start; default one a core or GPU", Effect = JobEffect.None)]
-    public int? Workers { get; init; }
+    /// <summary>Workers that share the run; null: one a core (CPU) or one a GPU, at most <see cref="Lanes"/>.</summary>
+    [JobKey("workers: N (goes on with whoever is left) or MIN:MAX (waits below MIN); default one a core or GPU", Effect = JobEffect.None)]
+    public WorkerRange? Workers { get; init; }
+
+    /// <summary>How often <c>sora train</c> starts workers of this machine again that died, all together; null or -1: as often as it takes.</summary>
+    [JobKey("how often dead workers of this machine are started again, all together; 0: never, -1: as often as it takes", Effect = JobEffect.None)]
+    public int? MaxRestarts { get; init; }
 
     /// <summary>libtorch threads in each worker: part of the numerics.</summary>
     [JobKey("libtorch threads in each worker")]

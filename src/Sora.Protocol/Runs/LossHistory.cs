@@ -24,10 +24,12 @@ public sealed class LossHistory : IDisposable
 
     private readonly string _path;
     private readonly StreamWriter _file;
+    private long _lastStep;
+    private long _lastEvaluation;
 
-    private LossHistory(string path)
+    private LossHistory(string path, long lastStep, long lastEvaluation)
     {
-        _path = path;
+        (_path, _lastStep, _lastEvaluation) = (path, lastStep, lastEvaluation);
         _file = new StreamWriter(path, append: true, new UTF8Encoding(false)) { AutoFlush = true, NewLine = "\n" };
     }
 
@@ -41,14 +43,16 @@ public sealed class LossHistory : IDisposable
         try
         {
             Directory.CreateDirectory(outputDir);
+            var lastEvaluation = -1L;
             if (File.Exists(path))
             {
-                var kept = ReadEvents(path).Where(happened => StepOf(happened) <= resumeStep).Select(happened => JsonSerializer.Serialize(happened, _json));
+                var kept = ReadEvents(path).Where(happened => StepOf(happened) <= resumeStep).ToList();
                 var temporary = path + ".partial";
-                File.WriteAllText(temporary, string.Concat(kept.Select(line => line + "\n")));
+                File.WriteAllText(temporary, string.Concat(kept.Select(happened => JsonSerializer.Serialize(happened, _json) + "\n")));
                 File.Move(temporary, path, overwrite: true);
+                lastEvaluation = kept.OfType<Evaluated>().Select(StepOf).DefaultIfEmpty(-1).Max();
             }
-            return new LossHistory(path);
+            return new LossHistory(path, resumeStep, lastEvaluation);
         }
         catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
         {
@@ -56,13 +60,15 @@ public sealed class LossHistory : IDisposable
         }
     }
 
-    /// <summary>Records a step.</summary>
+    /// <summary>Records a step, unless it is one that was told before: a coordinator that was restarted may repeat itself.</summary>
+    /// <returns>Whether it is news.</returns>
     /// <exception cref="SoraException">The disk is full.</exception>
-    public void Append(StepCommitted step) => Append((RunEvent)step);
+    public bool Append(StepCommitted step) => Append(step, ref _lastStep);
 
-    /// <summary>Records an evaluation.</summary>
+    /// <summary>Records an evaluation, unless it is one that was told before.</summary>
+    /// <returns>Whether it is news.</returns>
     /// <exception cref="SoraException">The disk is full.</exception>
-    public void Append(Evaluated evaluation) => Append((RunEvent)evaluation);
+    public bool Append(Evaluated evaluation) => Append(evaluation, ref _lastEvaluation);
 
     /// <summary>All recorded steps and evaluations of a run, in step order; where one was recorded twice, the later record.</summary>
     /// <exception cref="SoraException">The file is there but cannot be read.</exception>
@@ -83,11 +89,16 @@ public sealed class LossHistory : IDisposable
     /// <inheritdoc/>
     public void Dispose() => _file.Dispose();
 
-    private void Append(RunEvent happened)
+    private bool Append(RunEvent happened, ref long last)
     {
+        // The same step has the same numbers whoever computed it, so the first record is as good as any.
+        if (StepOf(happened) <= last)
+            return false;
         try
         {
             _file.WriteLine(JsonSerializer.Serialize(happened, _json));
+            last = StepOf(happened);
+            return true;
         }
         catch (IOException exception)
         {

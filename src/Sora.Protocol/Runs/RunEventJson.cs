@@ -11,7 +11,8 @@ namespace Sora.Protocol.Runs;
 /// </summary>
 public static class RunEventJson
 {
-    private static readonly Dictionary<Type, string> Names = new()
+    /// <summary>What the events are called.</summary>
+    public static IReadOnlyDictionary<Type, string> Names { get; } = new Dictionary<Type, string>
     {
         [typeof(RunStarted)] = "started",
         [typeof(WorkerJoined)] = "worker_joined",
@@ -44,7 +45,7 @@ public static class RunEventJson
     public static RunEvent? Read(string line)
     {
         using var document = JsonDocument.Parse(line);
-        return document.RootElement.TryGetProperty("event", out var name) && Names.ContainsValue(name.GetString() ?? "")
+        return document.RootElement.TryGetProperty("event", out var name) && Names.Values.Contains(name.GetString())
             ? document.RootElement.Deserialize<RunEvent>(Options)
             : null;
     }

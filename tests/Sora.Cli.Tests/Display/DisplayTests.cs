@@ -40,10 +40,10 @@ public class DisplayTests
     {
         RunEvent[] events =
         [
-            Started, Step, new WorkerJoined("w", "h", 1, "cpu", "c", true), new WorkerRefused("w", "h", 1, "no"), new GenerationFormed(1, ["a", "b"], 0),
+            Started, Step, new WorkerJoined("w", "h", 1, "cpu", "c", true), new WorkerRefused("w", "h", 1, "no"), new WorkerLeft("w", "r"), new RunWaiting(1, 2, 3), new GenerationFormed(1, ["a", "b"], 0),
             new Evaluated(1, 2, 3, 4, 5), new CheckpointSaved(1, "p", "s", 2), new RunWarning("m"), new RunFinished(1, 2, null, "w", "o"),
-            new RunStopped(1, null, "r"), new RunFailed(1, "m", null, null, 1), new DataReady("d", "h", 1, 2, 3), new TextSampled("p", "t"), new LossCurveDrawn("p"),
-            RunPlan.Of(new TrainingJob(), 2, 300, 1000, 6000, null),
+            new RunStopped(1, null, "r"), new RunFailed(1, "m", null, null, 1), new DataReady("d", "h", 1, 2, 3), new TextSampled("p", "t"), new LossCurveDrawn("p"), new CoordinatorListening("a", "f"), new WorkerRestarting("w", 1, "r", 0.2), new WorkerStaysDown("w", 1, "r", "y", "l"),
+            RunPlan.Of(new TrainingJob(), WorkerRange.Of(2), 300, 1000, 6000, null),
         ];
         foreach (var happened in events)
         {
@@ -76,6 +76,47 @@ public class DisplayTests
         Assert.Equal("run quickstart: 5.3M parameters, 2 workers, 4 lanes, 8,192 tokens a step, cpu fp32, steps 0..500", lines[0]);
         Assert.Equal("step: 10/500  loss: 3.5862  grad_norm: 1.31  tps: 3,276  eta: 20m25s", lines[1]);
         Assert.Equal("step: 20/500  loss: 3.5862  grad_norm: 1.31  tps: 3,276  eta: 16m00s", lines[2]);
+    }
+
+    [Fact]
+    public void A_change_of_membership_is_told_with_who_went_who_came_and_from_which_step()
+    {
+        var display = Plain;
+        display.Show(new GenerationFormed(1, ["worker-0", "worker-1", "worker-2"], 0));
+        display.Show(new WorkerLeft("worker-1", "killed by signal 9"));
+        display.Show(new GenerationFormed(2, ["worker-0", "worker-2"], 120));
+        display.Show(new GenerationFormed(3, ["worker-0", "worker-1", "worker-2"], 150));
+
+        Assert.Equal(
+            ["worker worker-1 left: killed by signal 9", "generation 2: worker-0, worker-2 from step 120 (without worker-1)", "generation 3: worker-0, worker-1, worker-2 from step 150 (with new worker-1)"],
+            _output.ToString().Split('\n', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries));
+    }
+
+    [Fact]
+    public void Hundreds_of_workers_are_counted_not_listed()
+    {
+        var display = Plain;
+        display.Show(new GenerationFormed(4, [.. Enumerable.Range(0, 200).Select(number => $"worker-{number}")], 7));
+
+        Assert.Equal("generation 4: 200 workers from step 7", _output.ToString().Trim());
+    }
+
+    [Fact]
+    public void A_run_that_waits_says_for_how_many()
+    {
+        Plain.Show(new RunWaiting(1, 2, 40));
+
+        Assert.Equal("waiting after step 40: 1 worker is here, 2 must be", _output.ToString().Trim());
+    }
+
+    [Fact]
+    public void A_worker_that_left_in_good_order_is_no_news_but_one_that_is_given_up_is_a_warning()
+    {
+        var display = Plain;
+        display.Show(new WorkerStaysDown("worker-1", 7, "exit code 0", "", "worker-1.log"));
+        display.Show(new WorkerStaysDown("worker-2", 8, "exit code 1", "it was refused", "worker-2.log"));
+
+        Assert.Equal(("", "sora: worker-2 (process 8) ended, exit code 1, and stays down: it was refused. Its log: worker-2.log"), (_output.ToString(), _errors.ToString().Trim()));
     }
 
     [Fact]

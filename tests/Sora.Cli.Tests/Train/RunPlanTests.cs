@@ -10,7 +10,7 @@ public class RunPlanTests
     [Fact]
     public void The_plan_counts_tokens_epochs_bytes_and_checkpoint()
     {
-        var plan = RunPlan.Of(Job, workers: 2, vocabSize: 1000, parameters: 1_000_000, flopsPerToken: 6e6, corpusTokens: 4000);
+        var plan = RunPlan.Of(Job, WorkerRange.Of(2), vocabSize: 1000, parameters: 1_000_000, flopsPerToken: 6e6, corpusTokens: 4000);
 
         Assert.Equal((800, 8000, 2.0), (plan.TokensPerStep, plan.TotalTokens, plan.Epochs!.Value));
         Assert.Equal(4_000_000, plan.BytesSentPerStepPerWorker); // 2 (2-1)/2 x 4 bytes x parameters
@@ -21,9 +21,18 @@ public class RunPlanTests
     [Fact]
     public void One_worker_sends_nothing_and_plain_gradient_descent_keeps_nothing()
     {
-        var plan = RunPlan.Of(Job with { Optim = OptimizerKind.Sgd }, workers: 1, 1000, 1_000_000, 6e6, corpusTokens: null);
+        var plan = RunPlan.Of(Job with { Optim = OptimizerKind.Sgd }, WorkerRange.Of(1), 1000, 1_000_000, 6e6, corpusTokens: null);
 
         Assert.Equal((0, 4_000_000), (plan.BytesSentPerStepPerWorker, plan.CheckpointBytes));
         Assert.Contains("not prepared yet", plan.ToText());
+    }
+
+    [Fact]
+    public void A_range_is_planned_for_as_few_workers_as_it_begins_with()
+    {
+        var plan = RunPlan.Of(Job, WorkerRange.Between(2, 4), vocabSize: 1000, parameters: 1_000_000, flopsPerToken: 6e6, corpusTokens: null);
+
+        Assert.Equal((2, 4), (plan.Workers, plan.MaxWorkers));
+        Assert.Contains("2 at least, 4 at most, sharing 4 lanes", plan.ToText());
     }
 }

@@ -35,10 +35,13 @@ public sealed class CoordinatorSerializerTests : IAsyncDisposable
         Dtype = "fp32",
         StartWorkers = 1,
         MinWorkers = 2,
+        Straggler = StragglerPolicy.Replace,
+        StragglerFactor = 3,
+        StragglerSeconds = 45,
     };
 
     // What a journal of the first release says of it.
-    private static readonly RunSpec FirstSpec = Spec with { StartWorkers = 2, MinWorkers = 1 };
+    private static readonly RunSpec FirstSpec = Spec with { StartWorkers = 2, MinWorkers = 1, Straggler = StragglerPolicy.Warn, StragglerFactor = 1.5, StragglerSeconds = 30 };
 
     private static readonly GenerationPlan Plan = new(3, [new("w1", new LaneRange(0, 2)), new("w2", new LaneRange(2, 2))], 5);
 

@@ -142,6 +142,30 @@ public sealed class CoordinatorStartTests
     }
 
     [Fact]
+    public void A_run_that_may_have_more_or_fewer_workers_waits_for_the_least_and_says_so_once()
+    {
+        var scene = new CoordinatorScene(workers: 4, change: spec => spec with { StartWorkers = 2, MinWorkers = 2 }).Join("w1");
+        scene.TimeOut(RunTimer.Arrival);
+        scene.TimeOut(RunTimer.Arrival);
+        Assert.Equal(new RunWaiting(1, 2, 0), Assert.Single(scene.Events.OfType<RunWaiting>()));
+
+        Assert.Equal(["w1", "w2"], scene.Join("w2").Form().Members);
+    }
+
+    [Fact]
+    public void A_worker_lost_before_training_began_may_come_again()
+    {
+        var scene = new CoordinatorScene().Arrive("w1", "w2").Prove(("w1", "a"));
+        scene.Lose("w2");
+        scene.TimeOut(RunTimer.Absence);
+        Assert.Contains(scene.Effects.SkipWhile(effect => effect is not Publish { Event: WorkerLeft }), effect => effect is SetTimer { Timer: RunTimer.Arrival });
+        scene.Happen(new WorkerArrived(HelloOf("w2", incarnation: "second")));
+        scene.Prove(("w2", "a"));
+
+        Assert.Equal(["w1", "w2"], scene.Form().Members);
+    }
+
+    [Fact]
     public void A_worker_that_fails_before_it_proved_itself_ends_the_run_with_its_own_words()
     {
         var scene = new CoordinatorScene().Arrive("w1", "w2");
@@ -164,13 +188,29 @@ public sealed class CoordinatorStartTests
     }
 
     [Fact]
-    public void A_worker_that_does_not_come_back_before_training_began_ends_the_run()
+    public void A_worker_lost_while_the_first_generation_is_being_formed_is_not_waited_for_for_ever()
+    {
+        var scene = new CoordinatorScene(workers: 3, change: spec => spec with { StartWorkers = 2 }).Arrive("w1", "w2", "w3").Prove(("w1", "a"), ("w2", "a"), ("w3", "a"));
+        Assert.Equal(RunPhase.Forming, scene.State.Phase);
+        Assert.DoesNotContain(new CancelTimer(RunTimer.Arrival), scene.Effects);
+        scene.Lose("w3");
+        scene.Form().TimeOut(RunTimer.Absence);
+        scene.TimeOut(RunTimer.Arrival);
+
+        Assert.Equal(["w1", "w2"], scene.Form().Members);
+    }
+
+    [Fact]
+    public void A_worker_that_does_not_come_back_before_training_began_ends_the_run_unless_another_comes_in_time()
     {
         var scene = new CoordinatorScene().Arrive("w1");
         scene.Lose("w1");
         scene.TimeOut(RunTimer.Absence);
+        Assert.Contains("it did not come back", Assert.Single(scene.Events.OfType<WorkerLeft>()).Reason);
+        Assert.Null(scene.Outcome);
 
-        Assert.Contains("was lost before training began: it closed its connection, and it did not come back.", Assert.IsType<RunFailed>(scene.Outcome).Message);
+        scene.TimeOut(RunTimer.Arrival);
+        Assert.Contains("Only 0 of 2 workers came", Assert.IsType<RunFailed>(scene.Outcome).Message);
     }
 
     [Fact]

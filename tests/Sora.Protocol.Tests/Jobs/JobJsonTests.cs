@@ -18,6 +18,7 @@ public class JobJsonTests
             var type when type == typeof(int) => Gen.Int.Select(number => (object?)number),
             var type when type == typeof(long) => Gen.Long.Select(number => (object?)number),
             var type when type == typeof(double) => Gen.Double.Where(double.IsFinite).Select(number => (object?)number),
+            var type when type == typeof(WorkerRange) => Gen.Select(Gen.Int, Gen.Int, Gen.Bool, (least, most, isCount) => (object?)(isCount ? WorkerRange.Of(most) : WorkerRange.Between(least, most))),
             var type when type == typeof(bool) => Gen.Bool.Select(flag => (object?)flag),
             var type when type == typeof(string) => Text.Select(text => (object?)text),
             _ => Text.Array[0, 3].Select(texts => (object?)texts),
@@ -82,7 +83,7 @@ public class JobJsonTests
         Assert.NotEqual(Hash(job), Hash(job with { Seed = 1 }));
         Assert.NotEqual(Hash(job), Hash(job with { Lanes = 8 }));
         Assert.NotEqual(Hash(job), Hash(job with { Model = job.Model with { Dropout = 0.1 } }));
-        Assert.Equal(Hash(job), Hash(job with { Workers = 3, OutputDir = "x", SaveSteps = 5, EvalSteps = 2, Name = "other" }));
+        Assert.Equal(Hash(job), Hash(job with { Workers = WorkerRange.Of(3), MaxRestarts = 1, OutputDir = "x", SaveSteps = 5, EvalSteps = 2, Name = "other" }));
         Assert.Equal(Hash(job), Hash(job with { Data = job.Data with { Train = ["elsewhere"] } }));
     }
 

@@ -6,7 +6,13 @@ public class JobValidationTests
 {
     [Theory]
     [InlineData("lanes: 3\nworkers: 4", "workers", "only 3 lanes")]
-    [InlineData("workers: 0", "workers", "use 1 or more")]
+    [InlineData("workers: 0", "workers", "MIN from 1 to MAX")]
+    [InlineData("workers: 0:2", "workers", "MIN from 1 to MAX")]
+    [InlineData("workers: 3:2", "workers", "MIN from 1 to MAX")]
+    [InlineData("workers: 2:5", "workers", "only 4 lanes")]
+    [InlineData("workers: 1-2", "workers", "must be a number or MIN:MAX, such as 4 or 2:4 (or null), found '1-2'")]
+    [InlineData("workers: '1:2:3'", "workers", "must be a number or MIN:MAX")]
+    [InlineData("max_restarts: -2", "max_restarts", "use -1 or more")]
     [InlineData("lanes: 0", "lanes", "use 1 or more")]
     [InlineData("max_steps: 0", "max_steps", "use 1 or more")]
     [InlineData("context_length: 0", "context_length", "use 1 or more")]
@@ -50,6 +56,8 @@ public class JobValidationTests
     [InlineData("max_grad_norm: 0")]
     [InlineData("device: cuda:7")]
     [InlineData("workers: 4\nlanes: 4")]
+    [InlineData("workers: 2:4\nlanes: 4")]
+    [InlineData("max_restarts: -1")]
     public void What_can_work_is_accepted(string yaml) => JobLoaderTests.Load(yaml + "\ndata: x");
 
     [Fact]

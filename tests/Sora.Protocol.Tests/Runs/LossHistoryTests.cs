@@ -52,14 +52,24 @@ public sealed class LossHistoryTests : IDisposable
     }
 
     [Fact]
-    public void Read_StepRecordedTwice_TakesTheLater()
+    public void Append_WhatWasToldBefore_IsNotRecordedAgain()
     {
         using (var history = LossHistory.Open(_folder, 0))
         {
-            history.Append(Step(1, 1));
-            history.Append(Step(1, 2));
+            Assert.True(history.Append(Step(1, 1)));
+            Assert.True(history.Append(Step(2, 2)));
+            Assert.True(history.Append(new Evaluated(2, 3.25, 25.8, 1.5, 1000)));
+            Assert.False(history.Append(Step(1, 1)));
+            Assert.False(history.Append(new Evaluated(2, 3.25, 25.8, 1.5, 1000)));
+            Assert.True(history.Append(Step(3, 3)));
         }
-        Assert.Equal([2], LossHistory.Read(_folder).Steps.Select(step => step.Loss));
+        using (var history = LossHistory.Open(_folder, 2))
+        {
+            Assert.False(history.Append(new Evaluated(2, 3.25, 25.8, 1.5, 1000)));
+            Assert.False(history.Append(Step(2, 2)));
+            Assert.True(history.Append(Step(3, 3)));
+        }
+        Assert.Equal(4, File.ReadLines(Path.Combine(_folder, LossHistory.FileName)).Count());
     }
 
     [Fact]

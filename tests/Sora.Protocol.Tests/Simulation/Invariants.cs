@@ -95,6 +95,18 @@ internal sealed class Invariants(Simulation world)
         }
     }
 
+    /// <summary>Whoever leaves because it was asked to leaves its state behind: with another worker, or in a checkpoint.</summary>
+    public void Dismissed(SimulatedWorker leaving)
+    {
+        var (state, kinds) = (leaving.State, world.Schedule.Kinds);
+        if (world.Cluster.Over || !state.Draining || state.Step <= 0 || kinds.Contains(Fault.FillDisk) || kinds.Contains(Fault.JumpClock))
+            return;
+        // The other one may have died a moment ago.
+        var handedOver = world.Workers.Any(other => other != leaving && other.Trainer.Step >= state.Step) || world.Storage.Newest >= state.Step;
+        if (!handedOver)
+            throw new BrokenPromise($"{leaving} was let go, and nobody else holds step {state.Step}");
+    }
+
     public void Published(SimulatedCoordinator coordinator, RunEvent happened)
     {
         if (happened is not StepCommitted { Step: var step })
@@ -105,7 +117,7 @@ internal sealed class Invariants(Simulation world)
         _told.Add(step);
     }
 
-    private bool Remembers(long step) => world.Workers.Any(worker => worker.Alive && worker.Remembers(step));
+    private bool CouldBeTold(long step) => world.Workers.Any(worker => worker.Alive && worker.CouldTell(step));
 
     private static bool Counts(SimulatedCoordinator coordinator, SimulatedWorker worker) =>
         coordinator.State.Workers.TryGetValue(worker.Name, out var known) && known.Incarnation == worker.Incarnation;
@@ -120,8 +132,8 @@ internal sealed class Invariants(Simulation world)
                 throw new BrokenPromise($"the run finished with other weights than the undisturbed run, or elsewhere: {finished}");
             case RunFinished when world.Storage.Read(Storage.PathOf(last)) is null:
                 throw new BrokenPromise("the run finished without its last checkpoint");
-            case RunFinished when Enumerable.Range(1, (int)last).FirstOrDefault(step => !_told.Contains(step) && Remembers(step)) is var step and > 0:
-                throw new BrokenPromise($"people were never told of step {step}, and a live worker remembers it");
+            case RunFinished when Enumerable.Range(1, (int)last).FirstOrDefault(step => !_told.Contains(step) && CouldBeTold(step)) is var step and > 0:
+                throw new BrokenPromise($"people were never told of step {step}, and the member that reports remembers it");
             case RunStopped when !world.StopAsked:
                 throw new BrokenPromise("the run stopped and nobody asked it to");
             case RunFailed when _lastGeneration > 0:

@@ -21,4 +21,7 @@ internal sealed record ProtocolRules
 
     /// <summary>A shell that takes up a state before all of it is there.</summary>
     public bool TakesHalfAState { get; init; }
+
+    /// <summary>A shell that does not know which stream of a worker a message, or an end, came from.</summary>
+    public bool MixesStreams { get; init; }
 }

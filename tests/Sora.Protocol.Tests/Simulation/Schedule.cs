@@ -10,7 +10,7 @@ internal sealed class Schedule
         Number = number;
         Seed = (ulong)number;
         // Most faults need few workers to show, and few are quick to play.
-        var large = random.Next(40) == 0;
+        var large = random.Next(80) == 0;
         Workers = large ? random.Next(9, 65) : random.Next(1, 9);
         Coordinators = random.Next(1, 4);
         var most = Workers + random.Next(3);

@@ -119,8 +119,11 @@ internal sealed class SimulatedCoordinator(Simulation world, string name) : Simu
                 var message = World.Rules.Downwards(tell.Message);
                 if (message.Generation is { } generation)
                     World.Invariants.Announced(this, generation);
-                if (_sessions.TryGetValue(tell.Worker, out var session))
-                    session.Stream.Send(message.ToByteArray());
+                if (!_sessions.TryGetValue(tell.Worker, out var session))
+                    break;
+                if (message.Goodbye is not null)
+                    World.Invariants.Dismissed(session.Process);
+                session.Stream.Send(message.ToByteArray());
                 break;
             case DropWorker drop:
                 if (_sessions.Remove(drop.Worker, out var dropped))
@@ -166,12 +169,13 @@ internal sealed class SimulatedCoordinator(Simulation world, string name) : Simu
             {
                 if (before.Process != session.Process)
                     before.Stream.Send(new FromCoordinator { Goodbye = new Goodbye { Reason = "another process has this name", ExitCode = ExitCode.Failure } }.ToByteArray());
-                before.Stream.Close("another stream");
+                if (!World.Rules.MixesStreams)
+                    before.Stream.Close("another stream");
             }
             _sessions[hello.Worker] = session;
             Happen(new WorkerArrived(hello));
         }
-        else if (message.Heartbeat is null && _sessions.GetValueOrDefault(session.Process.Name) == session)
+        else if (message.Heartbeat is null && IsCurrent(session))
         {
             Happen(new WorkerSaid(session.Process.Name, message));
         }
@@ -179,11 +183,13 @@ internal sealed class SimulatedCoordinator(Simulation world, string name) : Simu
 
     private void Lose(Session session, string reason)
     {
-        if (_sessions.GetValueOrDefault(session.Process.Name) != session)
+        if (!IsCurrent(session))
             return;
         _sessions.Remove(session.Process.Name);
         Happen(new WorkerLost(session.Process.Name, reason));
     }
+
+    private bool IsCurrent(Session session) => World.Rules.MixesStreams || _sessions.GetValueOrDefault(session.Process.Name) == session;
 
     private void ListenForSilence()
     {

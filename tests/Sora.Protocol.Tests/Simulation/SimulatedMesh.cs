@@ -29,13 +29,16 @@ internal sealed class SimulatedMesh(Simulation world, SimulatedWorker owner, Wor
     private readonly Connection.End?[] _peers = new Connection.End?[generation.Members.Count];
     private readonly string?[] _gone = new string?[generation.Members.Count];
     private readonly bool[] _crashed = new bool[generation.Members.Count];
-    private readonly Dictionary<(int Number, int Rank), Contribution> _contributions = [];
+    // A peer can be one exchange ahead, and no more.
+    private readonly Collective[] _collectives = [new Collective(generation.Members.Count), new Collective(generation.Members.Count)];
     private readonly List<StatePart> _parts = [];
     private TaskCompletionSource? _waiting;
     private Func<bool> _complete = () => true;
     private Func<IEnumerable<int>> _missing = () => [];
     private long _lastProgress;
+    private int _connected;
     private int _number;
+    private bool _anyGone;
 
     public WorkerGeneration Generation => generation;
 
@@ -52,7 +55,7 @@ internal sealed class SimulatedMesh(Simulation world, SimulatedWorker owner, Wor
     public Task ConnectAsync()
     {
         Dial();
-        return Wait(() => Others.All(peer => _peers[peer] is not null), () => Others.Where(peer => _peers[peer] is null));
+        return Wait(() => _connected == _peers.Length - 1, () => Others.Where(peer => _peers[peer] is null));
     }
 
     /// <summary>Takes the state of the first step from a peer's memory. Nothing is taken up before all of it is here.</summary>
@@ -70,14 +73,13 @@ internal sealed class SimulatedMesh(Simulation world, SimulatedWorker owner, Wor
     {
         var number = ++_number;
         var own = new Contribution(number, what, trainer.Step, trainer.Weights, what == "step" ? trainer.Compute(Lanes) : [], haltAfterStep);
-        _contributions[(number, rank)] = own;
+        var collective = _collectives[number & 1];
+        collective.Take(rank, own);
         foreach (var peer in Others)
             _peers[peer]!.Send(own);
         world.Hazards.Strike("exchange", owner);
-        await Wait(() => Others.All(peer => _contributions.ContainsKey((number, peer))), () => Others.Where(peer => !_contributions.ContainsKey((number, peer))));
-        var all = Enumerable.Range(0, _peers.Length).Select(peer => _contributions[(number, peer)]).ToList();
-        for (var peer = 0; peer < _peers.Length; peer++)
-            _contributions.Remove((number - 1, peer));
+        await Wait(() => collective.Missing == 0, () => Others.Where(peer => collective.Of[peer] is null));
+        var all = collective.Empty();
         world.Invariants.Exchanged(owner, generation, all);
         return all;
     }
@@ -107,7 +109,7 @@ internal sealed class SimulatedMesh(Simulation world, SimulatedWorker owner, Wor
             if (other.Mesh is { Left: null } there && there.Generation.Number == generation.Number && there.Generation.Secret.Span.SequenceEqual(generation.Secret.Span))
                 Connect(there, peer, other);
             else if (other.State.Generation >= generation.Number)
-                _gone[peer] ??= "has left already";
+                (_gone[peer], _anyGone) = ("has left already", true);
         }
         Look();
         owner.After(world.Random.Next(20, 120), Dial);
@@ -124,11 +126,13 @@ internal sealed class SimulatedMesh(Simulation world, SimulatedWorker owner, Wor
     private void Listen(int peer, Connection.End end)
     {
         _peers[peer] = end;
+        _connected++;
         end.Received = message => Receive(peer, message);
         end.Closed = reason =>
         {
             _crashed[peer] = _gone[peer] is null;
             _gone[peer] ??= reason;
+            _anyGone = true;
             Look();
         };
     }
@@ -139,10 +143,10 @@ internal sealed class SimulatedMesh(Simulation world, SimulatedWorker owner, Wor
         switch (message)
         {
             case Contribution contribution:
-                _contributions[(contribution.Number, peer)] = contribution;
+                _collectives[contribution.Number & 1].Take(peer, contribution);
                 break;
             case Leaving leaving:
-                _gone[peer] = leaving.Reason;
+                (_gone[peer], _anyGone) = (leaving.Reason, true);
                 break;
             case StatePart part:
                 _parts.Add(part);
@@ -193,11 +197,34 @@ internal sealed class SimulatedMesh(Simulation world, SimulatedWorker owner, Wor
             Fail("", []);
         else if (_complete())
             waiting.SetResult();
-        else if (_missing().FirstOrDefault(peer => _gone[peer] is not null, -1) is var peer and >= 0)
+        else if (_anyGone && _missing().FirstOrDefault(peer => _gone[peer] is not null, -1) is var peer and >= 0)
             Fail($"{Name(peer)} is gone: {_gone[peer]}", _crashed[peer] ? [Name(peer)] : []);
     }
 
     private void Fail(string reason, string[] suspects) => _waiting!.SetException(new MeshBroken(reason, suspects));
 
     private string Name(int peer) => generation.Members[peer].Worker;
+
+    /// <summary>What has come of one exchange.</summary>
+    private sealed class Collective(int members)
+    {
+        public Contribution?[] Of { get; private set; } = new Contribution?[members];
+
+        public int Missing { get; private set; } = members;
+
+        public void Take(int rank, Contribution contribution)
+        {
+            if (Of[rank] is not null)
+                throw new BrokenPromise($"rank {rank} contributed to exchange {contribution.Number} before exchange {Of[rank]!.Number} was over");
+            Of[rank] = contribution;
+            Missing--;
+        }
+
+        public IReadOnlyList<Contribution> Empty()
+        {
+            var all = Of;
+            (Of, Missing) = (new Contribution?[all.Length], all.Length);
+            return all!;
+        }
+    }
 }

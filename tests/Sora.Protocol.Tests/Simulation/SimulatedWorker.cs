@@ -45,7 +45,7 @@ internal sealed class SimulatedWorker : SimulatedProcess
 
     public Connection.End? Stream => _stream;
 
-    private bool Reports => Mesh is { } mesh && mesh.Rank == mesh.Generation.Holders.DefaultIfEmpty(0).First();
+    private bool Reports => Mesh is { } mesh && mesh.Rank == mesh.Generation.Reporter;
 
     public void Post(WorkerEvent happened) => After(0, () => Happen(happened));
 
@@ -63,7 +63,8 @@ internal sealed class SimulatedWorker : SimulatedProcess
             Send(report);
     }
 
-    public bool Remembers(long step) => _reports.Exists(report => (long)(report.Step?.Step ?? 0) == step);
+    /// <summary>It speaks for its generation, and knows of this step.</summary>
+    public bool CouldTell(long step) => Reports && _reports.Exists(report => (long)(report.Step?.Step ?? 0) == step);
 
     public async Task SaveAsync(long step)
     {
@@ -133,13 +134,17 @@ internal sealed class SimulatedWorker : SimulatedProcess
         }
     }
 
-    /// <summary>What people may have missed, in the name of the generation of now.</summary>
+    /// <summary>What people may have missed, in the name of the generation of now. The checkpoint last: it may be all that the run still lacks.</summary>
     private void TellAgain()
     {
+        if (Reports)
+            TellReports();
         if (_lastCheckpoint is not null)
             Send(_lastCheckpoint);
-        if (!Reports)
-            return;
+    }
+
+    private void TellReports()
+    {
         foreach (var report in _reports)
         {
             var again = report.Clone();

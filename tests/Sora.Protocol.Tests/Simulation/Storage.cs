@@ -5,6 +5,8 @@ internal sealed class Storage(Simulation world)
 {
     private readonly Dictionary<string, (long Step, ulong Weights)> _checkpoints = [];
 
+    public long Newest => _checkpoints.Count == 0 ? -1 : _checkpoints.Values.Max(checkpoint => checkpoint.Step);
+
     public bool Full { get; set; }
 
     public static string PathOf(long step) => $"/output/checkpoint-{step}";
