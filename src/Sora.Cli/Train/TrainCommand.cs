@@ -5,6 +5,7 @@ using Sora.Cli.Shell;
 using Sora.Cli.Worker;
 using Sora.Coordinator;
 using Sora.Model.Checkpoints;
+using Sora.Model.Checkpoints.Storage;
 using Sora.Model.Data;
 using Sora.Protocol.Jobs;
 using Sora.Protocol.Runs;
@@ -58,7 +59,7 @@ internal sealed class TrainCommand(LoadedJob loaded, TrainOptions options, Guard
             var checkpoint = Open(resume, corpus);
             if (checkpoint?.Manifest.Step == _job.MaxSteps) return ShowFinished(checkpoint);
 
-            var submission = Submission(corpus, size, checkpoint, workers) with { Device = local > 0 ? LocalDevice.Of(_job) : null };
+            var submission = Submission(corpus, size, resume, checkpoint, workers) with { Device = local > 0 ? LocalDevice.Of(_job) : null };
             if (remote is not null)
             {
                 if (options.Overwrite) RemoveEarlierRun(output);
@@ -113,7 +114,7 @@ internal sealed class TrainCommand(LoadedJob loaded, TrainOptions options, Guard
                 $"{_job.OutputDir} holds checkpoints of an earlier run, up to step {last.Step}. Go on from there with --resume auto, begin anew with --overwrite, or choose another folder with --output.",
                 ExitCode.Usage);
         }
-        var point = CheckpointCatalog.Resolve(options.Resume, _job.OutputDir);
+        var point = CheckpointStore.Resolve(options.Resume, _job.OutputDir, _job.SaveTo);
         foreach (var warning in point.Warnings) display.Show(new RunWarning(warning));
         return point;
     }
@@ -160,7 +161,7 @@ internal sealed class TrainCommand(LoadedJob loaded, TrainOptions options, Guard
         // The plan refuses a corpus that is too small for the job, so ask it before any process is started.
         _ = DataPlan.For(corpus.Manifest, _job);
         if (resume.Path is null) return null;
-        var checkpoint = CheckpointFolder.Open(resume.Path);
+        var checkpoint = CheckpointStore.Open(resume.Path, _job.OutputDir);
         foreach (var difference in checkpoint.CheckMatches(_job, corpus.Manifest.Tokenizer.VocabSize, corpus.Hash))
             display.Show(new RunWarning(difference));
         if (checkpoint.Manifest.Step > _job.MaxSteps)
@@ -182,6 +183,7 @@ internal sealed class TrainCommand(LoadedJob loaded, TrainOptions options, Guard
 
     private void RemoveEarlierRun(OutputFolder output)
     {
+        CheckpointStore.RemoveAll(_job.SaveTo);
         var checkpoints = CheckpointCatalog.FolderOf(output.Path);
         if (!Directory.Exists(checkpoints)) return;
         display.Show(new RunWarning($"removing the checkpoints of an earlier run in {checkpoints}"));
@@ -195,7 +197,7 @@ internal sealed class TrainCommand(LoadedJob loaded, TrainOptions options, Guard
         }
     }
 
-    private RunSubmission Submission(PreparedCorpus corpus, NetworkSize size, CheckpointReader? checkpoint, WorkerRange workers) => new()
+    private RunSubmission Submission(PreparedCorpus corpus, NetworkSize size, ResumePoint resume, CheckpointReader? checkpoint, WorkerRange workers) => new()
     {
         Run = Guid.NewGuid().ToString("N"),
         Job = _job,
@@ -204,7 +206,7 @@ internal sealed class TrainCommand(LoadedJob loaded, TrainOptions options, Guard
         CorpusDir = corpus.Folder,
         Pieces = new CorpusPieces(corpus),
         OutputDir = _job.OutputDir,
-        ResumeFrom = checkpoint?.Path,
+        ResumeFrom = resume.Path,
         FirstStep = checkpoint?.Manifest.Step ?? 0,
         Workers = workers.Most,
         StartWorkers = workers.Start,

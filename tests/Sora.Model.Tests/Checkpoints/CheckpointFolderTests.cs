@@ -211,7 +211,7 @@ public sealed class CheckpointFolderTests : IDisposable
     public void CheckMatches_SameJob_HasNoWarning()
     {
         var opened = CheckpointFolder.Open(CheckpointFolder.Save(Contents(1), 0).Path);
-        Assert.Empty(opened.CheckMatches(_job with { OutputDir = "elsewhere", Workers = 3 }, 257, "c0ffee"));
+        Assert.Empty(opened.CheckMatches(_job with { OutputDir = "elsewhere", Workers = WorkerRange.Of(3) }, 257, "c0ffee"));
         Assert.Contains("learning_rate was 0.001", Assert.Single(opened.CheckMatches(_job with { LearningRate = 0.5 }, 257, "c0ffee")));
     }
 

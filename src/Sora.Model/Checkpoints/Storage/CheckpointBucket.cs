@@ -140,10 +140,17 @@ public sealed class CheckpointBucket : IDisposable
                     _client.DeleteObjectAsync(Location.Bucket, key).GetAwaiter().GetResult();
                 }
                 using var transfer = new TransferUtility(_client, new TransferUtilityConfig { MinSizeBeforePartUpload = _partSize });
-                foreach (var file in manifest.Files.Select(file => file.Name).Append(CheckpointManifest.FileName))
-                    transfer.Upload(new TransferUtilityUploadRequest { BucketName = Location.Bucket, Key = place.Key(file), FilePath = Path.Combine(folder, file), PartSize = _partSize });
+                foreach (var file in manifest.Files)
+                    Put(file.Name);
+                // The manifest vouches only for what is there indeed, whatever the store has answered.
+                if (Shortage(place, manifest, Steps().FirstOrDefault(step => step.Step == manifest.Step).Objects ?? []) is { } shortage)
+                    throw new SoraException($"After the upload, {shortage}", ExitCode.Unreachable);
+                Put(CheckpointManifest.FileName);
                 Prune(saveTotalLimit, manifest.Step);
                 return true;
+
+                void Put(string file) => transfer.Upload(
+                    new TransferUtilityUploadRequest { BucketName = Location.Bucket, Key = place.Key(file), FilePath = Path.Combine(folder, file), PartSize = _partSize });
             });
             return new CheckpointInfo(place.ToString(), manifest.Step, manifest.WeightsSha256);
         }
@@ -189,10 +196,7 @@ public sealed class CheckpointBucket : IDisposable
         try
         {
             var manifest = Manifest(step);
-            var problem = manifest.Step != step ? $"its manifest is of step {manifest.Step}" : manifest.Files
-                .Select(file => !objects.TryGetValue(file.Name, out var one) ? $"{place}/{file.Name} is missing."
-                    : one.Size != file.Bytes ? $"{place}/{file.Name} has {one.Size} bytes, not {file.Bytes}." : null)
-                .FirstOrDefault(one => one is not null);
+            var problem = manifest.Step != step ? $"its manifest is of step {manifest.Step}" : Shortage(place, manifest, objects);
             return new CheckpointSummary(place.ToString(), step, manifest, problem);
         }
         catch (SoraException exception) when (exception.ExitCode == ExitCode.InvalidInput)
@@ -200,6 +204,11 @@ public sealed class CheckpointBucket : IDisposable
             return new CheckpointSummary(place.ToString(), step, null, exception.Message);
         }
     }
+
+    private static string? Shortage(S3Location place, CheckpointManifest manifest, IReadOnlyDictionary<string, S3Object> objects) => manifest.Files
+        .Select(file => !objects.TryGetValue(file.Name, out var one) ? $"{place}/{file.Name} is missing."
+            : one.Size != file.Bytes ? $"{place}/{file.Name} has {one.Size} bytes, not {file.Bytes}." : null)
+        .FirstOrDefault(one => one is not null);
 
     // What lies here by step and name, whether or not it is whole.
     private List<(long Step, Dictionary<string, S3Object> Objects)> Steps()

@@ -36,7 +36,7 @@ internal sealed class S3Server : IDisposable
     /// <summary>What it holds, by key.</summary>
     public ConcurrentDictionary<string, byte[]> Objects { get; } = new();
 
-    /// <summary>Uploads, parts of large ones included, and the number of the first that is cut off half-way; later ones fail too.</summary>
+    /// <summary>Uploads, parts of large ones included, and the number of the first that fails; later ones do too.</summary>
     public int Puts => _puts;
 
     public int CutPut { get; set; } = int.MaxValue;
@@ -110,7 +110,10 @@ internal sealed class S3Server : IDisposable
                 var body = Body(request);
                 var number = Interlocked.Increment(ref _puts);
                 if (number >= CutPut)
-                    throw new IOException("the line is cut");
+                {
+                    Refuse(response, 503, "ServiceUnavailable");
+                    break;
+                }
                 if (upload is null)
                     Objects[key] = body;
                 else
