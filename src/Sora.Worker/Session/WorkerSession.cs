@@ -38,6 +38,7 @@ internal sealed partial class WorkerSession : ILinkOwner
     private GenerationWork? _generation;
     private (long ReportedStep, long EvaluatedStep)? _untoldAfter;
     private FromWorker? _checkpoint;
+    private bool _reporting;
     private Heartbeat _pace = new();
 
     public WorkerSession(
@@ -123,19 +124,19 @@ internal sealed partial class WorkerSession : ILinkOwner
     {
         if (_untoldAfter is not null)
             TellUntold();
-        else if (_state is { Generation: > 0, Rank: 0 })
+        else if (_reporting)
             SendReports(_reports.Undelivered());
         if (_checkpoint is not null)
             Send(Messages.Again(_checkpoint, _state.Generation));
     }
 
-    /// <summary>In a new generation: what its first rank remembers and the ones before did not tell.</summary>
+    /// <summary>In a new generation: what its reporter remembers and the ones before did not tell.</summary>
     private void TellUntold()
     {
         if (_stream is null || _untoldAfter is not { } after)
             return;
         _untoldAfter = null;
-        if (_state.Rank == 0)
+        if (_reporting)
             SendReports(_reports.Untold(after.ReportedStep, after.EvaluatedStep));
     }
 
@@ -145,7 +146,7 @@ internal sealed partial class WorkerSession : ILinkOwner
             Send(Messages.Again(report, _state.Generation));
     }
 
-    private void Report(FromWorker report) => _reports.Add(report, sent: _state.Rank == 0 && Send(report));
+    private void Report(FromWorker report) => _reports.Add(report, sent: _reporting && Send(report));
 
     private async Task<WorkerEvent?> ProveAsync(WorkerAssignment assignment)
     {
@@ -159,6 +160,7 @@ internal sealed partial class WorkerSession : ILinkOwner
         // If the run went back, the steps after will come, and be reported, once more.
         _reports.ForgetAfter(join.Generation.FirstStep);
         _untoldAfter = (join.Generation.ReportedStep, join.Generation.EvaluatedStep);
+        _reporting = join.Rank == join.Generation.Reporter;
         // Other lanes take other times.
         _pace = new Heartbeat();
         return _generation = new GenerationWork(join.Generation, join.Rank, _proof!, _work, _training, _listener, new Reports(this, _state.Run, join.Generation.Number), _options.Time, _log);
