@@ -33,7 +33,7 @@ internal static class ConfigVerb
         verb.SetAction(result =>
         {
             var loaded = options.Load(result);
-            foreach (var warning in loaded.Warnings) Console.Error.WriteLine($"sora: warning: {warning}");
+            Warnings.Write(loaded.Warnings);
             if (result.GetValue(json)) Console.Out.WriteLine(JobJson.Write(loaded.Job, indented: true));
             else Print(loaded);
         });

@@ -1,4 +1,5 @@
 using System.Threading.Channels;
+using Sora.Cli.Train;
 using Sora.Protocol.Runs;
 using Spectre.Console;
 using Spectre.Console.Rendering;
@@ -80,7 +81,7 @@ internal sealed class LiveDisplay : IRunDisplay
         RunWarning or WorkerRefused or WorkerLeft or WorkerStaysDown or RunWaiting or RunStopped => $"[yellow]{line}[/]",
         RunFinished => $"[green]{line}[/]",
         Evaluated => $"[bold]{line}[/]",
-        TextSampled => line,
+        TextSampled or RunPlan => line,
         _ => $"[grey]{line}[/]",
     };
 

@@ -1,4 +1,5 @@
 using System.Globalization;
+using Sora.Cli.Train;
 using Sora.Protocol.Runs;
 
 namespace Sora.Cli.Display;
@@ -21,6 +22,7 @@ internal static class RunLines
             $"eval: step {e.Step}  eval_loss: {Format.Loss(e.EvalLoss)}  perplexity: {e.Perplexity:0.00}  bits_per_byte: {e.BitsPerByte:0.000}"),
         CheckpointSaved e => string.Create(CultureInfo.InvariantCulture, $"checkpoint: step {e.Step}  {e.Path}  ({e.Seconds:0.0}s)"),
         RunWarning e => $"warning: {e.Message}",
+        RunPlan e => e.ToText(),
         DataReady e => string.Create(CultureInfo.InvariantCulture,
             $"corpus: {e.Documents:N0} documents, {e.TrainTokens:N0} tokens to train on, {e.ValidationTokens:N0} held out, in {e.CorpusDir}"),
         TextSampled e => $"sample: {e.Prompt}{Format.Printable(e.Text)}\n",

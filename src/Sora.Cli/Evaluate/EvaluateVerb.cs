@@ -36,6 +36,7 @@ internal static class EvaluateVerb
             var inputs = result.GetRequiredValue(data);
             using var corpus = inputs is [var only] && PreparedCorpus.IsAt(only) ? PreparedCorpus.Open(only) : null;
             using var loaded = LoadedModel.Load(result.GetRequiredValue(model), result.GetRequiredValue(device));
+            Warnings.Write(loaded.Warnings);
             var text = corpus is null
                 ? EvaluationText.ReadAsync(new DataSettings { Train = inputs, TextField = result.GetRequiredValue(field) }, loaded.Tokenizer, cancellationToken: cancellationToken).ToBlockingEnumerable(cancellationToken)
                 : EvaluationText.HeldOut(corpus, loaded.Path);

@@ -1,4 +1,5 @@
 using System.CommandLine;
+using System.Globalization;
 using System.Text.Json;
 using Sora.Cli.Display;
 using Sora.Cli.Shell;
@@ -41,11 +42,15 @@ internal static class GenerateVerb
             var text = result.GetValue(prompt) switch
             {
                 null => "",
-                "-" => Console.In.ReadToEnd(),
+                "-" => StandardText.Read(),
                 var given => given,
             };
             using var loaded = LoadedModel.Load(result.GetRequiredValue(model), result.GetRequiredValue(device));
-            var pieces = new TextGenerator(loaded).Generate(text, options, cancellationToken);
+            Warnings.Write(loaded.Warnings);
+            var generator = new TextGenerator(loaded);
+            if (generator.Shortened(text) is { } shortened)
+                Warnings.Write([string.Create(CultureInfo.InvariantCulture, $"the prompt has {shortened.Tokens:N0} tokens and the context {loaded.Description.MaxPositions:N0}: only the last {shortened.Read:N0} of it are read")]);
+            var pieces = generator.Generate(text, options, cancellationToken);
             if (result.GetValue(json)) Console.Out.WriteLine(JsonSerializer.Serialize(new { prompt = text, text = string.Concat(pieces) }));
             else Stream(text, pieces);
             return Task.FromResult(ExitCode.Ok);

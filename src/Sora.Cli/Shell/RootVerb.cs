@@ -44,6 +44,7 @@ internal sealed class RootVerb : RootCommand, IHasExamples
             DoctorVerb.Create(),
             CompletionVerb.Create(),
         };
+        EmptyWords.Refuse(root);
         var help = root.Options.OfType<HelpOption>().Single();
         help.Action = new HelpWithExamples((HelpAction)help.Action!);
         return root;

@@ -1,5 +1,6 @@
 using System.CommandLine;
 using System.CommandLine.Invocation;
+using Sora.Model.Native;
 using Sora.Protocol.Jobs;
 
 namespace Sora.Cli.Shell;
@@ -30,6 +31,10 @@ internal static class SoraProgram
         catch (SoraException e)
         {
             return Report(e);
+        }
+        catch (Exception e) when (MemoryErrors.Explain(e) is { } explained)
+        {
+            return Report(explained);
         }
         catch (Exception e)
         {

@@ -1,3 +1,4 @@
+using Sora.Model.Native;
 using Sora.Model.Zoo;
 using Sora.Protocol.Jobs;
 using TorchSharp;
@@ -14,7 +15,14 @@ internal sealed record NetworkSize(long Parameters, double FlopsPerToken)
     /// <exception cref="SoraException">Its settings do not fit together, or libtorch cannot be loaded.</exception>
     public static NetworkSize Of(TrainingJob job, int vocabSize)
     {
-        using var model = ModelZoo.Create(job.Model, vocabSize, job.ContextLength, new Device(DeviceType.META));
-        return new NetworkSize(model.ParameterCount, model.FlopsPerToken(job.ContextLength));
+        try
+        {
+            using var model = ModelZoo.Create(job.Model, vocabSize, job.ContextLength, new Device(DeviceType.META));
+            return new NetworkSize(model.ParameterCount, model.FlopsPerToken(job.ContextLength));
+        }
+        catch (Exception e) when (MemoryErrors.Explain(e) is { } explained)
+        {
+            throw explained; // shapes have a limit, too
+        }
     }
 }

@@ -2,6 +2,7 @@ using Sora.Cli.Display;
 using Sora.Model.Checkpoints;
 using Sora.Model.Inference;
 using Sora.Protocol.Jobs;
+using Sora.Protocol.Runs;
 
 namespace Sora.Cli.Train;
 
@@ -15,6 +16,7 @@ internal static class Samples
     {
         if (job.SamplePrompts.Count == 0) return;
         using var loaded = LoadedModel.Load(job.OutputDir, job.Device);
+        foreach (var warning in loaded.Warnings) display.Show(new RunWarning(warning));
         var generator = new TextGenerator(loaded);
         foreach (var prompt in job.SamplePrompts)
             display.Show(new TextSampled(prompt, string.Concat(generator.Generate(prompt, Options with { Seed = job.Seed }))));

@@ -7,6 +7,7 @@ using Sora.Coordinator;
 using Sora.Model.Checkpoints;
 using Sora.Model.Checkpoints.Storage;
 using Sora.Model.Data;
+using Sora.Model.Tokenization;
 using Sora.Protocol.Jobs;
 using Sora.Protocol.Runs;
 
@@ -25,11 +26,28 @@ internal sealed class TrainCommand(LoadedJob loaded, TrainOptions options, Guard
 
     private readonly TrainingJob _job = loaded.Job;
 
+    /// <summary>Shows what the run would take, after the checks the run makes. Nothing is prepared or written.</summary>
+    /// <returns>The exit code.</returns>
+    public async Task<int> PlanAsync()
+    {
+        Warn(loaded.Warnings);
+        var workers = WorkerCount.Of(_job);
+        var (local, _) = Local(workers.Most);
+        var resume = Resume();
+        using var corpus = await CorpusCache.FindAsync(_job.Data, _job.Tokenizer);
+        var vocabSize = corpus?.Manifest.Tokenizer.VocabSize ?? VocabSize(_job.Tokenizer);
+        if (corpus is not null) Open(resume, corpus);
+        var plan = Plan(workers, NetworkSize.Of(_job, vocabSize), vocabSize, corpus?.Manifest.Train.Tokens);
+        display.Show(plan);
+        CheckMemory(plan, local);
+        return ExitCode.Ok;
+    }
+
     /// <summary>Trains.</summary>
     /// <returns>The exit code.</returns>
     public async Task<int> RunAsync()
     {
-        foreach (var warning in loaded.Warnings) display.Show(new RunWarning(warning));
+        Warn(loaded.Warnings);
         var workers = WorkerCount.Of(_job);
         var (local, token) = Local(workers.Most);
         using var output = OutputFolder.Open(_job.OutputDir);
@@ -58,6 +76,7 @@ internal sealed class TrainCommand(LoadedJob loaded, TrainOptions options, Guard
             var size = NetworkSize.Of(_job, corpus.Manifest.Tokenizer.VocabSize);
             var checkpoint = Open(resume, corpus);
             if (checkpoint?.Manifest.Step == _job.MaxSteps) return ShowFinished(checkpoint);
+            CheckMemory(Plan(workers, size, corpus.Manifest.Tokenizer.VocabSize, corpus.Manifest.Train.Tokens), local);
 
             var submission = Submission(corpus, size, resume, checkpoint, workers) with { Device = local > 0 ? LocalDevice.Of(_job) : null };
             if (remote is not null)
@@ -90,6 +109,22 @@ internal sealed class TrainCommand(LoadedJob loaded, TrainOptions options, Guard
         }
     }
 
+    private void Warn(IEnumerable<string> warnings)
+    {
+        foreach (var warning in warnings) display.Show(new RunWarning(warning));
+    }
+
+    private RunPlan Plan(WorkerRange workers, NetworkSize size, int vocabSize, long? tokens) =>
+        RunPlan.Of(_job, workers, vocabSize, size.Parameters, size.FlopsPerToken, tokens);
+
+    private void CheckMemory(RunPlan plan, int workers)
+    {
+        if (MemoryCheck.Of(plan, workers, GC.GetGCMemoryInfo().TotalAvailableMemoryBytes) is { } warning) display.Show(new RunWarning(warning));
+    }
+
+    private static int VocabSize(TokenizerSettings tokenizer) =>
+        tokenizer.Type == TokenizerKind.Bpe ? tokenizer.VocabSize : TokenizerFiles.Create(tokenizer, () => []).VocabSize;
+
     private (int Workers, string Token) Local(int workers)
     {
         var isRemote = options.Coordinators.Count > 0;
@@ -115,7 +150,7 @@ internal sealed class TrainCommand(LoadedJob loaded, TrainOptions options, Guard
                 ExitCode.Usage);
         }
         var point = CheckpointStore.Resolve(options.Resume, _job.OutputDir, _job.SaveTo);
-        foreach (var warning in point.Warnings) display.Show(new RunWarning(warning));
+        Warn(point.Warnings);
         return point;
     }
 
@@ -152,7 +187,7 @@ internal sealed class TrainCommand(LoadedJob loaded, TrainOptions options, Guard
     private async Task<PreparedCorpus> PrepareAsync(CancellationToken cancellationToken)
     {
         var corpus = await CorpusCache.GetAsync(_job.Data, _job.Tokenizer, new DataReporter(display), clock, cancellationToken);
-        display.Show(CorpusSummary.Of(corpus));
+        CorpusSummary.Show(corpus, display);
         return corpus;
     }
 
@@ -162,8 +197,9 @@ internal sealed class TrainCommand(LoadedJob loaded, TrainOptions options, Guard
         _ = DataPlan.For(corpus.Manifest, _job);
         if (resume.Path is null) return null;
         var checkpoint = CheckpointStore.Open(resume.Path, _job.OutputDir);
-        foreach (var difference in checkpoint.CheckMatches(_job, corpus.Manifest.Tokenizer.VocabSize, corpus.Hash))
-            display.Show(new RunWarning(difference));
+        var differences = checkpoint.CheckMatches(_job, corpus.Manifest.Tokenizer.VocabSize, corpus.Hash);
+        // A finished run does not go on with them.
+        if (checkpoint.Manifest.Step < _job.MaxSteps) Warn(differences);
         if (checkpoint.Manifest.Step > _job.MaxSteps)
             throw new SoraException($"Checkpoint {checkpoint.Path} is of step {checkpoint.Manifest.Step}, which is past max_steps, {_job.MaxSteps}. Raise max_steps to train on.", ExitCode.Usage);
         return checkpoint;

@@ -16,13 +16,13 @@ internal static class TrainVerb
         var job = new JobOptions();
         var resume = new Option<string>("--resume")
         {
-            Description = "false: begin anew, refused where checkpoints lie; auto: go on from the newest sound checkpoint, begin anew without one; true: the same, but without one it is an error; or a checkpoint folder.",
+            Description = "false: begin anew, refused where checkpoints lie; auto: go on from the newest sound checkpoint, begin anew without one; true: the same, but without one it is an error; or a checkpoint, or the output folder of a run.",
             HelpName = "auto|true|false|DIR",
             DefaultValueFactory = _ => "false",
         };
         resume.CompletionSources.Add("auto", "true", "false");
         var overwrite = new Option<bool>("--overwrite") { Description = "Remove the checkpoints of an earlier run in the output folder and begin anew." };
-        var dryRun = new Option<bool>("--dry-run") { Description = "Print what the run would take, and do nothing." };
+        var dryRun = new Option<bool>("--dry-run") { Description = "Check what the run would check, print what it would take, and do nothing." };
         var json = new Option<bool>("--json") { Description = "Print one JSON object a line on stdout and nothing else there." };
         var listen = new Option<string>("--listen")
         {
@@ -58,11 +58,11 @@ internal static class TrainVerb
             try
             {
                 var loaded = job.Load(result);
-                if (result.GetValue(dryRun)) return await DryRun.ShowAsync(loaded, isJson);
                 var options = new TrainOptions(
                     ResumeCommand.Of(result.Tokens.Select(token => token.Value)), result.GetRequiredValue(resume), result.GetValue(overwrite), result.GetRequiredValue(listen), result.GetValue(local),
                     result.GetValue(coordinator) is { } list ? CoordinatorList.Parse(list) : [], result.GetValue(tokenFile));
-                var code = await new TrainCommand(loaded, options, display, TimeProvider.System).RunAsync();
+                var command = new TrainCommand(loaded, options, display, TimeProvider.System);
+                var code = result.GetValue(dryRun) ? await command.PlanAsync() : await command.RunAsync();
                 // A pipe that was closed is how people say that they have seen enough.
                 return display.Lost is { ReaderHasGone: false } lost ? throw new ReportedFailure($"{lost.Message} The last thing it would have said: {RunLines.Of(display.Unseen!)}", lost.ExitCode) : code;
             }

@@ -43,14 +43,18 @@ public static class CheckpointCatalog
     /// <summary>Decides where a run begins. Every byte of the checkpoint that is chosen has been verified.</summary>
     /// <param name="resume">
     /// <c>auto</c>: the newest sound checkpoint, or the start where there are none; <c>true</c>: the newest sound one;
-    /// <c>false</c>: the start; anything else: the folder of a checkpoint.
+    /// <c>false</c>: the start; anything else: a checkpoint, or the output folder of a run (its newest sound one).
     /// </param>
     /// <param name="outputDir">The run's output folder.</param>
     /// <exception cref="SoraException">There is no such checkpoint, none is sound, or a fresh start would mix with an earlier run.</exception>
     public static ResumePoint Resolve(string resume, string outputDir)
     {
+        if (string.IsNullOrWhiteSpace(resume))
+            throw new SoraException("--resume is empty: write auto, true, false, a checkpoint or the output folder of a run.", ExitCode.Usage);
         if (resume is not ("auto" or "true" or "false"))
         {
+            if (!File.Exists(Path.Combine(resume, CheckpointManifest.FileName)) && List(resume).Count > 0)
+                return NewestSound(resume);
             var problems = CheckpointFolder.Verify(resume);
             return problems.Count == 0
                 ? new ResumePoint(Path.GetFullPath(resume), [])
@@ -65,16 +69,22 @@ public static class CheckpointCatalog
         }
         if (resume == "false")
             throw new SoraException($"{FolderOf(outputDir)} holds checkpoints up to step {checkpoints[^1].Step}, which a fresh start would mix with its own. Choose another output folder, remove that one, or use --resume auto to go on.", ExitCode.Usage);
+        return NewestSound(outputDir);
+    }
 
-        var warnings = new List<string>();
-        foreach (var checkpoint in checkpoints.Reverse())
+    /// <summary>The newest sound checkpoint of a run that has some. Every byte of it has been verified.</summary>
+    /// <exception cref="SoraException">None is sound.</exception>
+    internal static ResumePoint NewestSound(string outputDir)
+    {
+        var refused = new List<string>();
+        foreach (var checkpoint in List(outputDir).Reverse())
         {
             var problems = CheckpointFolder.Verify(checkpoint.Path);
             if (problems.Count == 0)
-                return new ResumePoint(checkpoint.Path, [.. warnings.Select(warning => $"{warning} The run goes on from step {checkpoint.Step} instead.")]);
-            warnings.Add($"Checkpoint {checkpoint.Path} is refused: {string.Join(" ", problems)}");
+                return new ResumePoint(checkpoint.Path, [.. refused.Select(one => $"{one} That of step {checkpoint.Step} is used instead.")]);
+            refused.Add($"Checkpoint {checkpoint.Path} is refused: {string.Join(" ", problems)}");
         }
-        throw new SoraException($"No checkpoint in {FolderOf(outputDir)} is sound, so the run cannot go on. {string.Join(" ", warnings)} Restore one from a copy, or remove the folder to begin again.", ExitCode.InvalidInput);
+        throw new SoraException($"No checkpoint in {FolderOf(outputDir)} is sound. {string.Join(" ", refused)} Restore one from a copy, or remove the folder to begin again.", ExitCode.InvalidInput);
     }
 
     /// <summary>

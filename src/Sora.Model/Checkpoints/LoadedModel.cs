@@ -9,8 +9,8 @@ namespace Sora.Model.Checkpoints;
 /// <summary>A trained network with its tokenizer, ready to generate or evaluate.</summary>
 public sealed class LoadedModel : IDisposable
 {
-    private LoadedModel(string path, ModelDescription description, LanguageModel model, ITokenizer tokenizer, Device device) =>
-        (Path, Description, Model, Tokenizer, Device) = (path, description, model, tokenizer, device);
+    private LoadedModel(string path, ModelDescription description, LanguageModel model, ITokenizer tokenizer, Device device, IReadOnlyList<string> warnings) =>
+        (Path, Description, Model, Tokenizer, Device, Warnings) = (path, description, model, tokenizer, device, warnings);
 
     /// <summary>The folder it was read from.</summary>
     public string Path { get; }
@@ -27,16 +27,19 @@ public sealed class LoadedModel : IDisposable
     /// <summary>Where the network lives.</summary>
     public Device Device { get; }
 
+    /// <summary>Damaged checkpoints that were passed over; to be shown.</summary>
+    public IReadOnlyList<string> Warnings { get; }
+
     /// <summary>Reads a model.</summary>
     /// <param name="path">
-    /// A checkpoint; a run's output folder (its newest checkpoint is read); or a folder in the layout of Hugging Face, with
+    /// A checkpoint; a run's output folder (its newest sound checkpoint is read); or a folder in the layout of Hugging Face, with
     /// <c>config.json</c>, <c>model.safetensors</c> (or several files and their index) and <c>tokenizer.json</c>.
     /// </param>
     /// <param name="device"><c>auto</c>, <c>cpu</c>, <c>cuda</c> or <c>cuda:N</c>.</param>
     /// <exception cref="SoraException">There is no model, or it is damaged.</exception>
     public static LoadedModel Load(string path, string device = "auto")
     {
-        var folder = Find(path);
+        var (folder, warnings) = Find(path);
         var manifest = File.Exists(System.IO.Path.Combine(folder, CheckpointManifest.FileName)) ? CheckpointFolder.Open(folder).Manifest : null;
         var description = HubConfig.Read(folder);
         var tokenizer = TokenizerFiles.Load(folder);
@@ -53,7 +56,7 @@ public sealed class LoadedModel : IDisposable
         {
             model.eval();
             model.LoadWeights(weights.Tensors);
-            return new LoadedModel(folder, description, model, tokenizer, place);
+            return new LoadedModel(folder, description, model, tokenizer, place, warnings);
         }
         catch
         {
@@ -65,12 +68,14 @@ public sealed class LoadedModel : IDisposable
     /// <inheritdoc/>
     public void Dispose() => Model.Dispose();
 
-    private static string Find(string path)
+    private static (string Folder, IReadOnlyList<string> Warnings) Find(string path)
     {
         var folder = System.IO.Path.GetFullPath(path);
         if (File.Exists(System.IO.Path.Combine(folder, HubConfig.FileName)))
-            return folder;
-        return CheckpointCatalog.List(folder).LastOrDefault(checkpoint => checkpoint.Problem is null)?.Path
-            ?? throw new SoraException($"No model at {folder}: it is neither a checkpoint (it has no {HubConfig.FileName}) nor the output folder of a run that has one.", ExitCode.InvalidInput);
+            return (folder, []);
+        if (CheckpointCatalog.List(folder).Count == 0)
+            throw new SoraException($"No model at {folder}: it is neither a checkpoint (it has no {HubConfig.FileName}) nor the output folder of a run that has one.", ExitCode.InvalidInput);
+        var newest = CheckpointCatalog.NewestSound(folder);
+        return (newest.Path!, newest.Warnings);
     }
 }

@@ -31,6 +31,10 @@ public sealed class TextGenerator
         _positions = model is Lstm ? int.MaxValue : model.MaxPositions;
     }
 
+    /// <summary>How many tokens at the end of a prompt are read where it is longer than the context; null where all are.</summary>
+    public (int Tokens, int Read)? Shortened(string prompt) =>
+        _tokenizer.Encode(prompt).Length is var tokens && tokens > _positions ? (tokens, Kept) : null;
+
     /// <summary>
     /// The continuation of a prompt, in pieces of whole characters, as it comes into being; it ends where the model ends the
     /// text or at the given number of tokens. When the context is full (or the prompt longer than it) the model goes on from
@@ -43,6 +47,8 @@ public sealed class TextGenerator
         var tokens = _tokenizer.Encode(prompt);
         return Texts(tokens.Length > 0 ? tokens : [_endOfText], options, cancellationToken);
     }
+
+    private int Kept => Math.Max(1, _positions / 2);
 
     /// <summary>The tokens that continue others; without the one that ends the text.</summary>
     internal IEnumerable<int> GenerateTokens(IReadOnlyList<int> prompt, GenerationOptions options, CancellationToken cancellationToken)
@@ -60,7 +66,7 @@ public sealed class TextGenerator
                     // Cached keys know their positions, so they cannot slide: the kept half is fed afresh, from position 0.
                     state.Dispose();
                     state = _model.NewDecodingState();
-                    pending = seen[^Math.Max(1, _positions / 2)..];
+                    pending = seen[^Kept..];
                     seen = [.. pending];
                 }
                 var next = TokenSampler.Choose(Logits(pending, state), options, index);

@@ -24,7 +24,7 @@ internal static class LibtorchFolder
         }
         return Of(file) ?? throw new SoraException(
             $"libtorch is not here: no {file} in {string.Join(", ", Candidates())}. " +
-            $"Set {Variable} to a folder that holds libtorch {TorchRuntime.ExpectedVersion}, for example PyTorch's .../site-packages/torch/lib, or build without -p:Torch=none.");
+            $"Set {Variable} to a folder that holds libtorch {TorchRuntime.ExpectedVersion}, for example PyTorch's .../site-packages/torch/lib, or build without -p:Torch=none.", ExitCode.Usage);
     }
 
     /// <summary>TorchSharp's own native library.</summary>

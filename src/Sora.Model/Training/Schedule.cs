@@ -5,7 +5,10 @@ namespace Sora.Model.Training;
 /// <summary>The learning rate of a step: a pure function of the job and the step.</summary>
 public static class Schedule
 {
-    /// <summary>Linear warm-up from 0 (not used) to the peak, then the job's shape down to the minimum, reached at the last step.</summary>
+    /// <summary>
+    /// Linear warm-up from 0 (not used) to the peak, then the job's shape down towards the minimum. As in Hugging Face's schedules
+    /// the minimum, which may be 0, would be that of the step after the last: no step is wasted on it.
+    /// </summary>
     /// <param name="job">The job.</param>
     /// <param name="step">Step, from 0.</param>
     public static double LearningRate(TrainingJob job, long step)
@@ -13,7 +16,7 @@ public static class Schedule
         var warmup = WarmupSteps(job);
         if (step < warmup)
             return job.LearningRate * (step + 1) / warmup;
-        var progress = Math.Clamp((step - warmup) / (double)Math.Max(1, job.MaxSteps - 1 - warmup), 0, 1);
+        var progress = Math.Clamp((step - warmup) / (double)Math.Max(1, job.MaxSteps - warmup), 0, 1);
         var remaining = job.LrSchedulerType switch
         {
             SchedulerKind.Linear => 1 - progress,

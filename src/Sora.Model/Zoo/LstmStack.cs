@@ -1,4 +1,5 @@
 using Sora.Protocol.Jobs;
+using TorchSharp;
 using TorchSharp.Modules;
 using static TorchSharp.torch;
 using static TorchSharp.torch.nn;
@@ -20,14 +21,22 @@ internal sealed class LstmStack
         var embedding = settings.EmbeddingSize ?? settings.HiddenSize;
         _dropout = settings.Dropout;
         _tokens = weights.AddEmbedding("model.embed_tokens.weight", InitialValue.Normal(settings.InitializerRange), vocabSize, embedding);
-        _layers = [.. Enumerable.Range(0, settings.NumHiddenLayers).Select(i =>
-            LSTM(i == 0 ? embedding : settings.HiddenSize, settings.HiddenSize, batchFirst: true, device: weights.Device, dtype: weights.Dtype))];
+        HiddenSize = settings.HiddenSize;
         // PyTorch's own initial values: uniform within 1/sqrt(hidden size).
         var start = InitialValue.Uniform(1 / Math.Sqrt(settings.HiddenSize));
+        if (weights.Device.type == DeviceType.META)
+        {
+            // libtorch's module would first take its memory on the CPU.
+            _layers = [];
+            for (var i = 0; i < settings.NumHiddenLayers; i++)
+                AddShapes(i, i == 0 ? embedding : settings.HiddenSize, start, weights);
+            return;
+        }
+        _layers = [.. Enumerable.Range(0, settings.NumHiddenLayers).Select(i =>
+            LSTM(i == 0 ? embedding : settings.HiddenSize, settings.HiddenSize, batchFirst: true, device: weights.Device, dtype: weights.Dtype))];
         for (var i = 0; i < _layers.Length; i++)
             foreach (var (name, value) in _layers[i].named_parameters())
                 weights.Add(new Weight((Parameter)value.DetachFromDisposeScope(), start, $"model.lstm.{name[..^1]}{i}")); // weight_ih_l0 of layer i is weight_ih_l{i}
-        HiddenSize = settings.HiddenSize;
     }
 
     public int HiddenSize { get; }
@@ -42,6 +51,15 @@ internal sealed class LstmStack
     {
         var (output, hidden, cell) = _layers[index].forward(input, state);
         return (Dropout(output, training), hidden, cell);
+    }
+
+    private void AddShapes(int layer, int inputs, InitialValue start, WeightFactory weights)
+    {
+        var gates = 4L * HiddenSize;
+        weights.Add($"model.lstm.weight_ih_l{layer}", start, gates, inputs);
+        weights.Add($"model.lstm.weight_hh_l{layer}", start, gates, HiddenSize);
+        weights.Add($"model.lstm.bias_ih_l{layer}", start, gates);
+        weights.Add($"model.lstm.bias_hh_l{layer}", start, gates);
     }
 
     private Tensor Dropout(Tensor values, bool training) => training && _dropout > 0 ? functional.dropout(values, _dropout) : values;

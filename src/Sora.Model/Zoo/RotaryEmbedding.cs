@@ -1,3 +1,4 @@
+using TorchSharp;
 using static TorchSharp.torch;
 
 namespace Sora.Model.Zoo;
@@ -15,8 +16,10 @@ internal sealed class RotaryEmbedding
     {
         using var scope = NewDisposeScope();
         using var _ = no_grad();
-        var frequency = pow(theta, arange(0, headSize, 2, dtype: ScalarType.Float64) * (-1.0 / headSize)); // [size/2]
-        var angle = outer(arange(positions, dtype: ScalarType.Float64), frequency);                        // [positions, size/2]
+        // On the CPU wherever the tables go, for the same bits; without memory where only shapes are asked for.
+        var place = device.type == DeviceType.META ? device : CPU;
+        var frequency = pow(theta, arange(0, headSize, 2, dtype: ScalarType.Float64, device: place) * (-1.0 / headSize)); // [size/2]
+        var angle = outer(arange(positions, dtype: ScalarType.Float64, device: place), frequency);                        // [positions, size/2]
         _cosine = cat([angle.cos(), angle.cos()], -1).unsqueeze(1).to(dtype, device).DetachFromDisposeScope();
         _sine = cat([-angle.sin(), angle.sin()], -1).unsqueeze(1).to(dtype, device).DetachFromDisposeScope();
     }

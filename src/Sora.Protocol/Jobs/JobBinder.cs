@@ -41,6 +41,12 @@ internal sealed class JobBinder
             if (Find(keys, name, key, origin) is not { } found) return;
             (key, keys) = (found, found.Children);
         }
+        // An empty word is what a script's unset variable leaves; whoever means null writes it.
+        if (value.Length == 0 && key!.IsOptional)
+        {
+            Fail(path, origin, $"'{path}' must be {Expected(key)}, found nothing.");
+            return;
+        }
         // Lists and sections are written as in the file; anything else is taken literally, so that paths and '#' need no quotes.
         var literal = !(value.StartsWith('[') || value.StartsWith('{'));
         try

@@ -1,4 +1,5 @@
 using System.Collections.Concurrent;
+using Sora.Model.Native;
 
 namespace Sora.Worker.Work;
 
@@ -29,7 +30,7 @@ internal sealed class TrainingThread : IDisposable
             }
             catch (Exception e)
             {
-                done.SetException(e);
+                done.SetException(MemoryErrors.Explain(e) ?? e);
             }
         });
         return done.Task;

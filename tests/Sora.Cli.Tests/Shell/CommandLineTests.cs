@@ -35,6 +35,18 @@ public class CommandLineTests
     }
 
     [Theory]
+    [InlineData("train", "job.yaml", "--resume", "")]
+    [InlineData("train", "job.yaml", "--workers", "")]
+    [InlineData("train", "job.yaml", "--token-file", " ")]
+    [InlineData("generate", "")]
+    [InlineData("evaluate", "run", "--data", "")]
+    public void An_empty_word_where_something_must_be_named_is_a_usage_error(params string[] words) =>
+        Assert.EndsWith("is empty.", Assert.Single(RootVerb.Create().Parse(words).Errors).Message);
+
+    [Fact]
+    public void A_prompt_may_be_empty() => Assert.Empty(RootVerb.Create().Parse(["generate", "run", "--prompt", ""]).Errors);
+
+    [Theory]
     [InlineData("bash", "complete")]
     [InlineData("zsh", "compdef")]
     [InlineData("fish", "complete -c sora")]

@@ -22,6 +22,18 @@ public class NetworkSizeTests
         Assert.Equal(124_439_808, NetworkSize.Of(new TrainingJob { Model = model, ContextLength = 1024 }, vocabSize: 50257).Parameters);
     }
 
+    // Both would take gigabytes if anything were computed.
+    [Theory]
+    [InlineData(ModelKind.Decoder, 64, 2_000_000_000)]
+    [InlineData(ModelKind.Lstm, 200_000, 64)]
+    public void Measuring_takes_no_memory(ModelKind kind, int width, int context) =>
+        Assert.True(NetworkSize.Of(new TrainingJob { Model = new ModelSettings { Type = kind, HiddenSize = width, NumHiddenLayers = 2, NumAttentionHeads = 4 }, ContextLength = context }, vocabSize: 100).Parameters > 0);
+
+    [Fact]
+    public void A_network_beyond_any_memory_is_refused_in_plain_words() =>
+        Assert.Contains("larger than any memory", Assert.Throws<SoraException>(
+            () => NetworkSize.Of(new TrainingJob { Model = new ModelSettings { HiddenSize = 2_000_000_000, NumAttentionHeads = 4 }, ContextLength = 8 }, vocabSize: 2_000_000_000)).Message);
+
     [Fact]
     public void An_lstm_counts_its_gates()
     {

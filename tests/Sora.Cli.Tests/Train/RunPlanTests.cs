@@ -35,4 +35,19 @@ public class RunPlanTests
         Assert.Equal((2, 4), (plan.Workers, plan.MaxWorkers));
         Assert.Contains("2 at least, 4 at most, sharing 4 lanes", plan.ToText());
     }
+
+    [Fact]
+    public void A_run_larger_than_the_machine_is_warned_of_and_one_far_larger_is_refused()
+    {
+        var plan = RunPlan.Of(Job with { Device = "cpu" }, WorkerRange.Of(2), 1000, 1_000_000, 6e6, corpusTokens: null);
+        var two = 2 * plan.MemoryBytesPerWorker;
+
+        Assert.Null(MemoryCheck.Of(plan, 2, two));
+        Assert.Null(MemoryCheck.Of(plan, 0, 1)); // they are elsewhere
+        Assert.Null(MemoryCheck.Of(plan with { Device = "cuda" }, 2, 1));
+        Assert.StartsWith("the 2 workers of this machine need about ", MemoryCheck.Of(plan, 2, two - 1));
+        var refused = Assert.Throws<SoraException>(() => MemoryCheck.Of(plan, 2, plan.MemoryBytesPerWorker - 1));
+        Assert.Equal(ExitCode.Usage, refused.ExitCode);
+        Assert.Contains("--workers", refused.Message);
+    }
 }

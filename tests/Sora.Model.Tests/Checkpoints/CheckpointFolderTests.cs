@@ -179,9 +179,12 @@ public sealed class CheckpointFolderTests : IDisposable
         var point = CheckpointCatalog.Resolve(resume, _output.Path);
         Assert.Equal(sound.Path, point.Path);
         Assert.Contains(Path.Combine(damaged.Path, "optimizer.safetensors"), Assert.Single(point.Warnings));
-        Assert.EndsWith("goes on from step 1 instead.", point.Warnings[0]);
+        Assert.EndsWith("That of step 1 is used instead.", point.Warnings[0]);
         Assert.Contains("optimizer.safetensors", Assert.Throws<SoraException>(() => CheckpointCatalog.Resolve(damaged.Path, _output.Path)).Message);
         Assert.Equal(sound.Path, CheckpointCatalog.Resolve(sound.Path, _output.Path).Path);
+        Assert.Equal(point.Warnings, CheckpointCatalog.Resolve(_output.Path, "elsewhere").Warnings); // a run's folder is as good as its checkpoint
+        using var model = LoadedModel.Load(_output.Path, "cpu");
+        Assert.Equal((sound.Path, point.Warnings[0]), (model.Path, Assert.Single(model.Warnings)));
     }
 
     [Fact]
@@ -205,6 +208,7 @@ public sealed class CheckpointFolderTests : IDisposable
     {
         File.Delete(Path.Combine(CheckpointFolder.Save(Contents(1), 0).Path, "model.safetensors"));
         Assert.Contains("model.safetensors is missing", Assert.Throws<SoraException>(() => CheckpointCatalog.Resolve("auto", _output.Path)).Message);
+        Assert.Contains("model.safetensors is missing", Assert.Throws<SoraException>(() => LoadedModel.Load(_output.Path, "cpu")).Message);
     }
 
     [Fact]

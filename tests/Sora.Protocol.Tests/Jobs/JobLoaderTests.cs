@@ -127,6 +127,7 @@ public class JobLoaderTests
     [InlineData("model.hiden_size=1", "did you mean 'model.hidden_size'?")]
     [InlineData("max_steps", "--set max_steps: write key=value")]
     [InlineData("max_steps=", "found nothing")]
+    [InlineData("workers=", "found nothing")] // though it may be null
     [InlineData("max_steps.x=1", "'max_steps' has no keys below it")]
     [InlineData("model={type", "not valid YAML")]
     public void Bad_set_is_named(string assignment, string expected) =>
