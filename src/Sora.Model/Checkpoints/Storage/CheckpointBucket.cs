@@ -261,7 +261,8 @@ public sealed class CheckpointBucket : IDisposable
                 _ => $"The store cannot serve {place}: {exception.Message} ({exception.ErrorCode})",
             }, ExitCode.Unreachable, exception);
         }
-        catch (Exception exception) when (exception is AmazonClientException or AmazonServiceException or HttpRequestException or HttpIOException)
+        // Nobody cancels here: a time limit has passed, or a part was given up because another part of the same file failed.
+        catch (Exception exception) when (exception is AmazonClientException or AmazonServiceException or HttpRequestException or HttpIOException or OperationCanceledException)
         {
             throw new SoraException(
                 $"{place} cannot be reached: {exception.Message} Credentials come from AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or AWS_PROFILE, the region from AWS_REGION, the address of other stores from {EndpointVariable}.",
