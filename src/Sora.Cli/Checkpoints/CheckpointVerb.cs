@@ -40,8 +40,8 @@ internal static class CheckpointVerb
 
     private static Verb Verify()
     {
-        var path = CheckpointOrRun();
-        var verb = new Verb("verify", "Read every byte of a checkpoint, or of all of a run, and compare it with its manifest.", "sora checkpoint verify runs/quickstart") { path };
+        var (path, json) = (CheckpointOrRun(), Json());
+        var verb = new Verb("verify", "Read every byte of a checkpoint, or of all of a run, and compare it with its manifest.", "sora checkpoint verify runs/quickstart") { path, json };
         verb.SetAction(result =>
         {
             var given = result.GetRequiredValue(path);
@@ -50,8 +50,9 @@ internal static class CheckpointVerb
             foreach (var folder in folders)
             {
                 var problems = CheckpointFolder.Verify(folder);
-                if (problems.Count == 0) Console.Out.WriteLine($"{folder}: sound");
-                else damaged++;
+                if (problems.Count > 0) damaged++;
+                if (result.GetValue(json)) Console.Out.WriteLine(JsonSerializer.Serialize(new { path = folder, sound = problems.Count == 0, problems }));
+                else if (problems.Count == 0) Console.Out.WriteLine($"{folder}: sound");
                 foreach (var problem in problems) Console.Error.WriteLine($"sora: {problem}");
             }
             return damaged > 0 ? ExitCode.InvalidInput : ExitCode.Ok;
