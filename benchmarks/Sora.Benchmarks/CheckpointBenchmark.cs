@@ -34,7 +34,7 @@ internal static class CheckpointBenchmark
 
     private static void Measure(string output)
     {
-        var job = new TrainingJob { Model = TrainBenchmark.Gpt, ContextLength = 256, MicroBatchSize = 8, Lanes = 1, MaxSteps = 1000, Tokenizer = new() { Type = TokenizerKind.Byte } };
+        var job = new TrainingJob { Model = TrainBenchmark.Gpt, ContextLength = 256, MicroBatchSize = 8, Lanes = 1, MaxSteps = 1000, SaveTotalLimit = 2, Tokenizer = new() { Type = TokenizerKind.Byte } };
         using var data = new TrainBenchmark.HashedTokens();
         using var exchange = new LocalExchange(job.Lanes);
         using var trainer = new Trainer(job, TrainBenchmark.VocabSize, CPU);
@@ -50,7 +50,7 @@ internal static class CheckpointBenchmark
             plainSteps.Add(TimedStep());
 
             beside.Add(Timed(() => writer.Begin(
-                trainer, snapshot => Contents(snapshot.Weights, snapshot.Optimizer), 2, outcome => writing.Add((outcome.Error is null ? outcome : throw outcome.Error).Elapsed.TotalSeconds))));
+                trainer, snapshot => Contents(snapshot.Weights, snapshot.Optimizer), outcome => writing.Add((outcome.Error is null ? outcome : throw outcome.Error).Elapsed.TotalSeconds))));
             busySteps.Add(TimedStep());
             writer.Wait(Timeout.InfiniteTimeSpan);
             plainSteps.Add(TimedStep());

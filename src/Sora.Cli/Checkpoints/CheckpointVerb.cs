@@ -4,6 +4,7 @@ using System.Text.Json;
 using Sora.Cli.Display;
 using Sora.Cli.Shell;
 using Sora.Model.Checkpoints;
+using Sora.Model.Checkpoints.Storage;
 using Sora.Protocol.Jobs;
 
 namespace Sora.Cli.Checkpoints;
@@ -31,8 +32,8 @@ internal static class CheckpointVerb
         var verb = new Verb("show", "Print what a checkpoint is.", "sora checkpoint show runs/quickstart", "sora checkpoint show runs/quickstart/checkpoints/step-00000100 --json") { path, json };
         verb.SetAction(result =>
         {
-            var checkpoint = CheckpointFolder.Open(Newest(result.GetRequiredValue(path)));
-            if (result.GetValue(json)) Console.Out.WriteLine(ToJson(new CheckpointSummary(checkpoint.Path, checkpoint.Manifest.Step, checkpoint.Manifest, null)));
+            var checkpoint = Newest(result.GetRequiredValue(path));
+            if (result.GetValue(json)) Console.Out.WriteLine(ToJson(checkpoint));
             else Print(checkpoint);
         });
         return verb;
@@ -45,14 +46,14 @@ internal static class CheckpointVerb
         verb.SetAction(result =>
         {
             var given = result.GetRequiredValue(path);
-            var folders = File.Exists(Path.Combine(given, CheckpointManifest.FileName)) ? [given] : Of(given).Select(checkpoint => checkpoint.Path).ToArray();
+            var paths = IsCheckpoint(given) ? [given] : Of(given).Select(checkpoint => checkpoint.Path).ToArray();
             var damaged = 0;
-            foreach (var folder in folders)
+            foreach (var one in paths)
             {
-                var problems = CheckpointFolder.Verify(folder);
+                var problems = Problems(one);
                 if (problems.Count > 0) damaged++;
-                if (result.GetValue(json)) Console.Out.WriteLine(JsonSerializer.Serialize(new { path = folder, sound = problems.Count == 0, problems }));
-                else if (problems.Count == 0) Console.Out.WriteLine($"{folder}: sound");
+                if (result.GetValue(json)) Console.Out.WriteLine(JsonSerializer.Serialize(new { path = one, sound = problems.Count == 0, problems }));
+                else if (problems.Count == 0) Console.Out.WriteLine($"{one}: sound");
                 foreach (var problem in problems) Console.Error.WriteLine($"sora: {problem}");
             }
             return damaged > 0 ? ExitCode.InvalidInput : ExitCode.Ok;
@@ -60,18 +61,47 @@ internal static class CheckpointVerb
         return verb;
     }
 
-    private static Argument<string> RunFolder() => new("output") { Description = "A run's output folder." };
+    private static Argument<string> RunFolder() => new("output") { Description = "A run's output folder, or s3://BUCKET/PREFIX." };
 
-    private static Argument<string> CheckpointOrRun() => new("checkpoint") { Description = "A checkpoint, or a run's output folder." };
+    private static Argument<string> CheckpointOrRun() => new("checkpoint") { Description = "A checkpoint, a run's output folder, or either of them as s3://BUCKET/PREFIX." };
 
     private static Option<bool> Json() => new("--json") { Description = "Print one JSON object a checkpoint." };
 
     private static IReadOnlyList<CheckpointSummary> Of(string output) =>
-        CheckpointCatalog.List(output) is { Count: > 0 } checkpoints
+        List(output) is { Count: > 0 } checkpoints
             ? checkpoints
-            : throw new SoraException($"There is no checkpoint in {CheckpointCatalog.FolderOf(output)}. Name a run's output folder, for example runs/quickstart.", ExitCode.InvalidInput);
+            : throw new SoraException($"There is no checkpoint in {(S3Location.Is(output) ? output : CheckpointCatalog.FolderOf(output))}. Name a run's output folder, for example runs/quickstart.", ExitCode.InvalidInput);
 
-    private static string Newest(string path) => File.Exists(Path.Combine(path, CheckpointManifest.FileName)) ? path : Of(path)[^1].Path;
+    private static IReadOnlyList<CheckpointSummary> List(string output)
+    {
+        if (!S3Location.Is(output)) return CheckpointCatalog.List(output);
+        using var bucket = CheckpointBucket.Open(S3Location.Parse(output));
+        return bucket.List();
+    }
+
+    private static bool IsCheckpoint(string path) =>
+        S3Location.Is(path) ? S3Location.Parse(path).AsCheckpoint() is not null : File.Exists(Path.Combine(path, CheckpointManifest.FileName));
+
+    private static CheckpointSummary Newest(string path)
+    {
+        if (!IsCheckpoint(path)) path = Of(path)[^1].Path;
+        if (!S3Location.Is(path))
+        {
+            var checkpoint = CheckpointFolder.Open(path);
+            return new CheckpointSummary(checkpoint.Path, checkpoint.Manifest.Step, checkpoint.Manifest, null);
+        }
+        var (run, step) = S3Location.Parse(path).AsCheckpoint()!.Value;
+        using var bucket = CheckpointBucket.Open(run);
+        return new CheckpointSummary(path, step, bucket.Manifest(step), null);
+    }
+
+    private static IReadOnlyList<string> Problems(string path)
+    {
+        if (!S3Location.Is(path)) return CheckpointFolder.Verify(path);
+        var (run, step) = S3Location.Parse(path).AsCheckpoint()!.Value;
+        using var bucket = CheckpointBucket.Open(run);
+        return bucket.Verify(step);
+    }
 
     private static string ToText(CheckpointSummary checkpoint) => string.Create(CultureInfo.InvariantCulture,
         $"step {checkpoint.Step,-9} {(checkpoint.Manifest is { } manifest ? $"{Format.Bytes(SizeOf(manifest)),-10} {manifest.WeightsSha256[..12]}" : new string(' ', 23))}  {checkpoint.Path}{(checkpoint.Problem is null ? "" : $"  DAMAGED: {checkpoint.Problem}")}");
@@ -90,13 +120,14 @@ internal static class CheckpointVerb
         problem = checkpoint.Problem,
     });
 
-    private static void Print(CheckpointReader checkpoint)
+    private static void Print(CheckpointSummary checkpoint)
     {
-        var manifest = checkpoint.Manifest;
+        var manifest = checkpoint.Manifest!;
+        var job = S3Location.Is(checkpoint.Path) ? null : CheckpointFolder.Open(checkpoint.Path).Job;
         void Line(string what, string value) => Console.Out.WriteLine($"{what,-12}{value}");
         Line("checkpoint", checkpoint.Path);
-        Line("job", $"{checkpoint.Job.Name} ({manifest.JobSha256})");
-        Line("step", string.Create(CultureInfo.InvariantCulture, $"{manifest.Step:N0} of {checkpoint.Job.MaxSteps:N0}, {manifest.TokensSeen:N0} tokens seen"));
+        Line("job", job is null ? manifest.JobSha256 : $"{job.Name} ({manifest.JobSha256})");
+        Line("step", string.Create(CultureInfo.InvariantCulture, $"{manifest.Step:N0}{(job is null ? "" : $" of {job.MaxSteps:N0}")}, {manifest.TokensSeen:N0} tokens seen"));
         Line("weights", manifest.WeightsSha256);
         Line("corpus", manifest.CorpusSha256);
         Line("numerics", $"{manifest.Numerics}; canary {manifest.Canary}");

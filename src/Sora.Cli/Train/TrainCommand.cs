@@ -5,6 +5,7 @@ using Sora.Cli.Shell;
 using Sora.Cli.Worker;
 using Sora.Coordinator;
 using Sora.Model.Checkpoints;
+using Sora.Model.Checkpoints.Storage;
 using Sora.Model.Data;
 using Sora.Model.Tokenization;
 using Sora.Protocol.Jobs;
@@ -32,7 +33,8 @@ internal sealed class TrainCommand(LoadedJob loaded, TrainOptions options, Guard
         Warn(loaded.Warnings);
         var workers = WorkerCount.Of(_job);
         var (local, _) = Local(workers.Most);
-        var resume = Resume();
+        // A checkpoint in a bucket would be fetched.
+        var resume = _job.SaveTo.Length > 0 || S3Location.Is(options.Resume) ? new ResumePoint(null, []) : Resume();
         using var corpus = await CorpusCache.FindAsync(_job.Data, _job.Tokenizer);
         var vocabSize = corpus?.Manifest.Tokenizer.VocabSize ?? VocabSize(_job.Tokenizer);
         if (corpus is not null) Open(resume, corpus);
@@ -77,7 +79,7 @@ internal sealed class TrainCommand(LoadedJob loaded, TrainOptions options, Guard
             if (checkpoint?.Manifest.Step == _job.MaxSteps) return ShowFinished(checkpoint);
             CheckMemory(Plan(workers, size, corpus.Manifest.Tokenizer.VocabSize, corpus.Manifest.Train.Tokens), local);
 
-            var submission = Submission(corpus, size, checkpoint, workers) with { Device = local > 0 ? LocalDevice.Of(_job) : null };
+            var submission = Submission(corpus, size, resume, checkpoint, workers) with { Device = local > 0 ? LocalDevice.Of(_job) : null };
             if (remote is not null)
             {
                 if (options.Overwrite) RemoveEarlierRun(output);
@@ -148,7 +150,7 @@ internal sealed class TrainCommand(LoadedJob loaded, TrainOptions options, Guard
                 $"{_job.OutputDir} holds checkpoints of an earlier run, up to step {last.Step}. Go on from there with --resume auto, begin anew with --overwrite, or choose another folder with --output.",
                 ExitCode.Usage);
         }
-        var point = CheckpointCatalog.Resolve(options.Resume, _job.OutputDir);
+        var point = CheckpointStore.Resolve(options.Resume, _job.OutputDir, _job.SaveTo);
         Warn(point.Warnings);
         return point;
     }
@@ -195,7 +197,7 @@ internal sealed class TrainCommand(LoadedJob loaded, TrainOptions options, Guard
         // The plan refuses a corpus that is too small for the job, so ask it before any process is started.
         _ = DataPlan.For(corpus.Manifest, _job);
         if (resume.Path is null) return null;
-        var checkpoint = CheckpointFolder.Open(resume.Path);
+        var checkpoint = CheckpointStore.Open(resume.Path, _job.OutputDir);
         var differences = checkpoint.CheckMatches(_job, corpus.Manifest.Tokenizer.VocabSize, corpus.Hash);
         // A finished run does not go on with them.
         if (checkpoint.Manifest.Step < _job.MaxSteps) Warn(differences);
@@ -218,6 +220,7 @@ internal sealed class TrainCommand(LoadedJob loaded, TrainOptions options, Guard
 
     private void RemoveEarlierRun(OutputFolder output)
     {
+        CheckpointStore.RemoveAll(_job.SaveTo);
         var checkpoints = CheckpointCatalog.FolderOf(output.Path);
         if (!Directory.Exists(checkpoints)) return;
         display.Show(new RunWarning($"removing the checkpoints of an earlier run in {checkpoints}"));
@@ -231,7 +234,7 @@ internal sealed class TrainCommand(LoadedJob loaded, TrainOptions options, Guard
         }
     }
 
-    private RunSubmission Submission(PreparedCorpus corpus, NetworkSize size, CheckpointReader? checkpoint, WorkerRange workers) => new()
+    private RunSubmission Submission(PreparedCorpus corpus, NetworkSize size, ResumePoint resume, CheckpointReader? checkpoint, WorkerRange workers) => new()
     {
         Run = Guid.NewGuid().ToString("N"),
         Job = _job,
@@ -240,7 +243,7 @@ internal sealed class TrainCommand(LoadedJob loaded, TrainOptions options, Guard
         CorpusDir = corpus.Folder,
         Pieces = new CorpusPieces(corpus),
         OutputDir = _job.OutputDir,
-        ResumeFrom = checkpoint?.Path,
+        ResumeFrom = resume.Path,
         FirstStep = checkpoint?.Manifest.Step ?? 0,
         Workers = workers.Most,
         StartWorkers = workers.Start,

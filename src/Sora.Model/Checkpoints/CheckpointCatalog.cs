@@ -106,9 +106,13 @@ public static class CheckpointCatalog
         }
     }
 
+    /// <summary>The step a checkpoint's name tells; null where it is none.</summary>
+    internal static long? StepOf(string name) =>
+        name.StartsWith(Prefix, StringComparison.Ordinal) && long.TryParse(name.AsSpan(Prefix.Length), NumberStyles.None, CultureInfo.InvariantCulture, out var step) ? step : null;
+
     private static CheckpointSummary? Summarize(string path)
     {
-        if (!long.TryParse(Path.GetFileName(path).AsSpan(Prefix.Length), NumberStyles.None, CultureInfo.InvariantCulture, out var step))
+        if (StepOf(Path.GetFileName(path)) is not { } step)
             return null;
         try
         {

@@ -106,6 +106,42 @@ public static class CheckpointFolder
         return problems;
     }
 
+    /// <summary>Takes up a checkpoint that comes from elsewhere; one that lies there already and is the same is used.</summary>
+    /// <param name="outputDir">The run's output folder.</param>
+    /// <param name="manifest">What is to come.</param>
+    /// <param name="fill">Puts its files into a folder.</param>
+    /// <returns>Its folder; every byte has been verified.</returns>
+    internal static string Receive(string outputDir, CheckpointManifest manifest, Action<string> fill)
+    {
+        var parent = CheckpointCatalog.FolderOf(outputDir);
+        var final = Path.Combine(parent, NameOf(manifest.Step));
+        if (Directory.Exists(final) && Verify(final).Count == 0 && CheckpointManifest.Read(final).Checksum == manifest.Checksum)
+            return final;
+        var temporary = PartialFolder.NameFor(final);
+        try
+        {
+            CreateDurably(parent, Disk.Real);
+            Directory.CreateDirectory(temporary);
+            PartialFolder.RemoveLeftovers(parent, Directory.GetLastWriteTimeUtc(temporary), Disk.Real);
+            fill(temporary);
+            foreach (var file in manifest.Files)
+                if (Disk.Real.Flush(Path.Combine(temporary, file.Name)).Sha256 != file.Sha256)
+                    throw new SoraException($"{file.Name} is damaged: its SHA-256 is not the one in the manifest.", ExitCode.InvalidInput);
+            Disk.Real.Write(Path.Combine(temporary, CheckpointManifest.FileName), manifest.ToUtf8());
+            Disk.Real.FlushFolder(temporary);
+            Publish(temporary, final, Disk.Real);
+            return final;
+        }
+        catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
+        {
+            throw new SoraException($"Cannot put the checkpoint of step {manifest.Step} into {parent}: {exception.Message} Free some space or choose a folder that can be written.", ExitCode.Failure, exception);
+        }
+        finally
+        {
+            PartialFolder.TryRemove(temporary, Disk.Real);
+        }
+    }
+
     /// <summary>The folder's name for a step.</summary>
     internal static string NameOf(long step) => string.Create(CultureInfo.InvariantCulture, $"step-{step:D8}");
 

@@ -63,7 +63,27 @@ public sealed record CheckpointManifest
         var path = Path.Combine(folder, FileName);
         try
         {
-            var manifest = JsonSerializer.Deserialize(File.ReadAllBytes(path), CheckpointJson.Default.CheckpointManifest)
+            return Parse(File.ReadAllBytes(path), path);
+        }
+        catch (Exception exception) when (exception is FileNotFoundException or DirectoryNotFoundException)
+        {
+            throw new SoraException($"{folder} is not a checkpoint: it has no {FileName}.", ExitCode.InvalidInput, exception);
+        }
+        catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
+        {
+            throw new SoraException($"Cannot read {path}: {exception.Message}", ExitCode.InvalidInput, exception);
+        }
+    }
+
+    /// <summary>Reads the bytes of a manifest.</summary>
+    /// <param name="utf8">The bytes.</param>
+    /// <param name="path">Where they come from, for error messages.</param>
+    /// <exception cref="SoraException">They are damaged or of a later version.</exception>
+    internal static CheckpointManifest Parse(ReadOnlySpan<byte> utf8, string path)
+    {
+        try
+        {
+            var manifest = JsonSerializer.Deserialize(utf8, CheckpointJson.Default.CheckpointManifest)
                 ?? throw new JsonException("it holds null");
             if (manifest.FormatVersion is < 1 or > CurrentFormatVersion)
                 throw new SoraException($"{path} has format version {manifest.FormatVersion}; this program reads up to {CurrentFormatVersion}. Use the version of sora that wrote it.", ExitCode.InvalidInput);
@@ -77,14 +97,6 @@ public sealed record CheckpointManifest
         catch (JsonException exception)
         {
             throw new SoraException($"{path} is damaged: {exception.Message}", ExitCode.InvalidInput, exception);
-        }
-        catch (Exception exception) when (exception is FileNotFoundException or DirectoryNotFoundException)
-        {
-            throw new SoraException($"{folder} is not a checkpoint: it has no {FileName}.", ExitCode.InvalidInput, exception);
-        }
-        catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
-        {
-            throw new SoraException($"Cannot read {path}: {exception.Message}", ExitCode.InvalidInput, exception);
         }
     }
 

@@ -1,3 +1,4 @@
+using Sora.Model.Checkpoints.Storage;
 using Sora.Model.Training;
 
 namespace Sora.Model.Checkpoints;
@@ -34,9 +35,8 @@ public sealed class CheckpointWriter(TimeProvider time) : IDisposable
     /// <summary>Copies the state and begins to write it. Nothing may be under way.</summary>
     /// <param name="trainer">The same at every call.</param>
     /// <param name="describe">Makes the contents out of the copy; called once, here.</param>
-    /// <param name="saveTotalLimit">Checkpoints to keep; 0: all.</param>
     /// <param name="ended">Told how it ended, on another thread.</param>
-    public void Begin(Trainer trainer, Func<StateSnapshot, CheckpointContents> describe, int saveTotalLimit, Action<SaveOutcome> ended)
+    public void Begin(Trainer trainer, Func<StateSnapshot, CheckpointContents> describe, Action<SaveOutcome> ended)
     {
         if (IsWriting)
             throw new InvalidOperationException($"The checkpoint of step {Step} is still being written.");
@@ -54,7 +54,7 @@ public sealed class CheckpointWriter(TimeProvider time) : IDisposable
             SaveOutcome outcome;
             try
             {
-                var saved = CheckpointFolder.Save(contents, saveTotalLimit);
+                var saved = CheckpointStore.Save(contents);
                 outcome = new SaveOutcome(contents.Step, saved, null, time.GetElapsedTime(started));
             }
             catch (CheckpointWriteException exception)

@@ -31,6 +31,7 @@ public static partial class JobValidation
         check.AtLeast("max_eval_batches", job.MaxEvalBatches, 0);
         check.AtLeast("save_steps", job.SaveSteps, 0);
         check.AtLeast("save_total_limit", job.SaveTotalLimit, 0);
+        check.That("save_to", job.SaveTo.Length == 0 || BucketPattern().IsMatch(job.SaveTo), "use s3://BUCKET/PREFIX, or leave it empty to keep checkpoints in the output folder");
         check.AtLeast("verify_steps", job.VerifySteps, 0);
         check.That("straggler_factor", job.StragglerFactor > 1, "use a number above 1, for example 1.5");
         check.That("straggler_seconds", job.StragglerSeconds >= 0, "use 0 or more");
@@ -145,4 +146,7 @@ public static partial class JobValidation
 
     [GeneratedRegex(@"^(auto|cpu|cuda(:[0-9]{1,3})?)\z")]
     private static partial Regex DevicePattern();
+
+    [GeneratedRegex(@"^s3://[a-z0-9][a-z0-9.-]{1,62}(/.*)?\z")]
+    private static partial Regex BucketPattern();
 }

@@ -146,6 +146,10 @@ public sealed record TrainingJob
     [JobKey("checkpoints to keep; 0: all", Effect = JobEffect.None)]
     public int SaveTotalLimit { get; init; } = 3;
 
+    /// <summary><c>s3://bucket/prefix</c>: checkpoints go there, and the output folder keeps the newest one only; empty: the output folder.</summary>
+    [JobKey("s3://bucket/prefix where checkpoints go; empty: the output folder", Effect = JobEffect.None)]
+    public string SaveTo { get; init; } = "";
+
     /// <summary>Write checkpoints beside the training, from a copy of the state in host memory; otherwise training waits for the disk.</summary>
     [JobKey("write checkpoints beside the training, from a copy in host memory; false: training waits for the disk", Effect = JobEffect.None)]
     public bool SaveAsync { get; init; } = true;

@@ -1,5 +1,6 @@
 using System.Globalization;
 using Sora.Model.Checkpoints;
+using Sora.Model.Checkpoints.Storage;
 using Sora.Model.Data;
 using Sora.Model.Native;
 using Sora.Model.Tokenization;
@@ -122,7 +123,7 @@ internal sealed class RunWork(WorkerOptions options, AssignedCorpus corpus) : IR
 
     private void Read(string path)
     {
-        var checkpoint = CheckpointFolder.Open(path);
+        var checkpoint = CheckpointStore.Open(path, _assignment!.OutputDir);
         checkpoint.CheckMatches(_job!, _tokenizer!.VocabSize, _assignment!.CorpusHash); // what is not fatal was told by who submitted the run
         using var weights = checkpoint.ReadWeights();
         using var optimizer = checkpoint.ReadOptimizer();
@@ -135,7 +136,7 @@ internal sealed class RunWork(WorkerOptions options, AssignedCorpus corpus) : IR
         // It may have been begun in the generation before, and its report be on its way.
         if (_writer.Has(Trainer.Step) || !AwaitWriter(reports))
             return;
-        _writer.Begin(Trainer, snapshot => Contents(snapshot.Weights, snapshot.Optimizer), _job!.SaveTotalLimit, outcome =>
+        _writer.Begin(Trainer, snapshot => Contents(snapshot.Weights, snapshot.Optimizer), outcome =>
         {
             if (outcome.Saved is { } saved)
                 reports.Checkpoint(saved.Step, saved.Path, saved.WeightsSha256, outcome.Elapsed);
@@ -185,7 +186,7 @@ internal sealed class RunWork(WorkerOptions options, AssignedCorpus corpus) : IR
         var (weights, optimizer) = (Trainer.Weights, Trainer.OptimizerState);
         try
         {
-            var saved = CheckpointFolder.Save(Contents(weights, optimizer), _job!.SaveTotalLimit);
+            var saved = CheckpointStore.Save(Contents(weights, optimizer));
             reports.Checkpoint(saved.Step, saved.Path, saved.WeightsSha256, Time.GetElapsedTime(started));
             return saved;
         }

@@ -81,7 +81,7 @@ public sealed class CheckpointWriterTests : IDisposable
     public void Begin_ErrorThatIsNoneOfTheDisk_IsThrownToWhoeverWaits()
     {
         _go.Set();
-        _writer.Begin(_trainer, snapshot => Contents(_output.Path, [.. snapshot.Weights, snapshot.Weights[0]], snapshot.Optimizer), 0, _ended.Add);
+        _writer.Begin(_trainer, snapshot => Contents(_output.Path, [.. snapshot.Weights, snapshot.Weights[0]], snapshot.Optimizer), _ended.Add);
         Assert.ThrowsAny<ArgumentException>(() => _writer.Wait(Timeout.InfiniteTimeSpan));
         Assert.Empty(_ended);
     }
@@ -94,7 +94,7 @@ public sealed class CheckpointWriterTests : IDisposable
     }
 
     private void Begin(string output) =>
-        _writer.Begin(_trainer, snapshot => Contents(output, snapshot.Weights, snapshot.Optimizer) with { Tokenizer = new Gate(_go) }, 0, _ended.Add);
+        _writer.Begin(_trainer, snapshot => Contents(output, snapshot.Weights, snapshot.Optimizer) with { Tokenizer = new Gate(_go) }, _ended.Add);
 
     private void Train(int steps)
     {

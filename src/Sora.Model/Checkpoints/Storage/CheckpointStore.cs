@@ -1,0 +1,89 @@
+using Sora.Protocol.Jobs;
+
+namespace Sora.Model.Checkpoints.Storage;
+
+/// <summary>
+/// Where the checkpoints of a run are: in its output folder, and with <c>save_to</c> also in a bucket. Then the output folder
+/// keeps the newest one only, and a machine that has none fetches it.
+/// </summary>
+public static class CheckpointStore
+{
+    /// <summary>Writes a checkpoint to where the job wants it and removes the oldest ones above the limit.</summary>
+    /// <exception cref="CheckpointWriteException">It cannot be written.</exception>
+    public static CheckpointInfo Save(CheckpointContents contents)
+    {
+        var job = contents.Job;
+        if (job.SaveTo.Length == 0)
+            return CheckpointFolder.Save(contents, job.SaveTotalLimit);
+        var local = CheckpointFolder.Save(contents, saveTotalLimit: 1);
+        using var bucket = CheckpointBucket.Open(S3Location.Parse(job.SaveTo));
+        return bucket.Upload(local.Path, job.SaveTotalLimit);
+    }
+
+    /// <summary>Opens a checkpoint; one that lies in a bucket is fetched into the output folder first.</summary>
+    /// <param name="path">A folder, or <c>s3://bucket/prefix/step-NNNNNNNN</c>.</param>
+    /// <param name="outputDir">The run's output folder.</param>
+    /// <exception cref="SoraException">It is no whole checkpoint.</exception>
+    public static CheckpointReader Open(string path, string outputDir)
+    {
+        if (!S3Location.Is(path))
+            return CheckpointFolder.Open(path);
+        var (run, step) = S3Location.Parse(path).AsCheckpoint()
+            ?? throw new SoraException($"{path} is no checkpoint: its last part is not step-NNNNNNNN.", ExitCode.Usage);
+        using var bucket = CheckpointBucket.Open(run);
+        return CheckpointFolder.Open(bucket.Fetch(step, outputDir));
+    }
+
+    /// <summary>Decides where a run begins, as <see cref="CheckpointCatalog.Resolve"/> does, looking into the bucket too.</summary>
+    /// <param name="resume"><c>auto</c>, <c>true</c>, <c>false</c>, or a checkpoint.</param>
+    /// <param name="outputDir">The run's output folder.</param>
+    /// <param name="saveTo">The job's <c>save_to</c>.</param>
+    /// <exception cref="SoraException">There is no such checkpoint, none is sound, or a fresh start would mix with an earlier run.</exception>
+    public static ResumePoint Resolve(string resume, string outputDir, string saveTo)
+    {
+        if (S3Location.Is(resume))
+            return new ResumePoint(Open(resume, outputDir) is not null ? resume : null, []);
+        if (saveTo.Length == 0 || resume is not ("auto" or "true" or "false"))
+            return CheckpointCatalog.Resolve(resume, outputDir);
+        using var bucket = CheckpointBucket.Open(S3Location.Parse(saveTo));
+        return Resolve(resume, outputDir, bucket);
+    }
+
+    /// <summary>Removes what an earlier run left in the bucket.</summary>
+    public static void RemoveAll(string saveTo)
+    {
+        if (saveTo.Length == 0)
+            return;
+        using var bucket = CheckpointBucket.Open(S3Location.Parse(saveTo));
+        bucket.RemoveAll();
+    }
+
+    internal static ResumePoint Resolve(string resume, string outputDir, CheckpointBucket bucket)
+    {
+        var remote = bucket.List();
+        if (resume == "false" && remote.Count > 0)
+            throw new SoraException($"{bucket.Location} holds checkpoints up to step {remote[^1].Step}, which a fresh start would mix with its own. Choose another save_to, or use --resume auto to go on.", ExitCode.Usage);
+        var local = CheckpointCatalog.List(outputDir);
+        var warnings = new List<string>();
+        foreach (var checkpoint in remote.Reverse())
+        {
+            // The last upload may have failed: what lies here is newer then.
+            if (local.Count > 0 && local[^1].Step > checkpoint.Step && CheckpointFolder.Verify(local[^1].Path).Count == 0)
+                return new ResumePoint(local[^1].Path, warnings);
+            try
+            {
+                if (checkpoint.Problem is not null)
+                    throw new SoraException(checkpoint.Problem, ExitCode.InvalidInput);
+                bucket.Fetch(checkpoint.Step, outputDir);
+                return new ResumePoint(checkpoint.Path, [.. warnings.Select(warning => $"{warning} The run goes on from step {checkpoint.Step} instead.")]);
+            }
+            catch (SoraException exception) when (exception.ExitCode == ExitCode.InvalidInput)
+            {
+                warnings.Add($"Checkpoint {checkpoint.Path} is refused: {exception.Message}");
+            }
+        }
+        return remote.Count == 0
+            ? CheckpointCatalog.Resolve(resume, outputDir)
+            : throw new SoraException($"No checkpoint in {bucket.Location} is sound, so the run cannot go on. {string.Join(" ", warnings)} Restore one from a copy, or remove them to begin again.", ExitCode.InvalidInput);
+    }
+}
