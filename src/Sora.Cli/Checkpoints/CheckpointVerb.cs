@@ -41,8 +41,8 @@ internal static class CheckpointVerb
 
     private static Verb Verify()
     {
-        var path = CheckpointOrRun();
-        var verb = new Verb("verify", "Read every byte of a checkpoint, or of all of a run, and compare it with its manifest.", "sora checkpoint verify runs/quickstart") { path };
+        var (path, json) = (CheckpointOrRun(), Json());
+        var verb = new Verb("verify", "Read every byte of a checkpoint, or of all of a run, and compare it with its manifest.", "sora checkpoint verify runs/quickstart") { path, json };
         verb.SetAction(result =>
         {
             var given = result.GetRequiredValue(path);
@@ -51,8 +51,9 @@ internal static class CheckpointVerb
             foreach (var one in paths)
             {
                 var problems = Problems(one);
-                if (problems.Count == 0) Console.Out.WriteLine($"{one}: sound");
-                else damaged++;
+                if (problems.Count > 0) damaged++;
+                if (result.GetValue(json)) Console.Out.WriteLine(JsonSerializer.Serialize(new { path = one, sound = problems.Count == 0, problems }));
+                else if (problems.Count == 0) Console.Out.WriteLine($"{one}: sound");
                 foreach (var problem in problems) Console.Error.WriteLine($"sora: {problem}");
             }
             return damaged > 0 ? ExitCode.InvalidInput : ExitCode.Ok;

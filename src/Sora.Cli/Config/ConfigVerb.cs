@@ -1,4 +1,5 @@
 using System.CommandLine;
+using System.Text.Json;
 using Sora.Cli.Shell;
 using Sora.Protocol.Jobs;
 
@@ -11,9 +12,15 @@ internal static class ConfigVerb
 
     private static Verb Keys()
     {
-        var verb = new Verb("keys", "List every key of a job file with its type, default and meaning.", "sora config keys", "sora config keys | grep eval");
-        verb.SetAction(_ =>
+        var json = new Option<bool>("--json") { Description = "Print one JSON object a key." };
+        var verb = new Verb("keys", "List every key of a job file with its type, default and meaning.", "sora config keys", "sora config keys | grep eval") { json };
+        verb.SetAction(result =>
         {
+            if (result.GetValue(json))
+            {
+                foreach (var key in JobSchema.Leaves) Console.Out.WriteLine(ToJson(key));
+                return;
+            }
             var rows = JobSchema.Leaves.Select(key => (key.Path, key.TypeName, Default: DefaultOf(key), key.Description, Other: OtherSpellings(key))).ToArray();
             var (path, type, fallback) = (rows.Max(row => row.Path.Length), rows.Max(row => row.TypeName.Length), rows.Max(row => row.Default.Length));
             foreach (var row in rows)
@@ -59,6 +66,15 @@ internal static class ConfigVerb
         "" => "(empty)",
         var value => JobKey.Spell(value),
     };
+
+    private static string ToJson(JobKey key) => JsonSerializer.Serialize(new
+    {
+        key = key.Path,
+        type = key.TypeName,
+        @default = key.Default is null ? null : JobKey.Spell(key.Default),
+        description = key.Description,
+        aliases = key.Aliases,
+    });
 
     private static string OtherSpellings(JobKey key) => key.Aliases.Count == 0 ? "" : $" (also {string.Join(", ", key.Aliases)})";
 }

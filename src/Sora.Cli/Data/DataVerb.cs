@@ -65,7 +65,7 @@ internal static class DataVerb
         var manifest = corpus.Manifest;
         void Line(string what, string value) => Console.Out.WriteLine($"{what,-12}{value}");
         string Part(ManifestSplit part) => string.Create(CultureInfo.InvariantCulture,
-            $"{part.Documents:N0} documents, {part.Tokens:N0} tokens, {Format.Bytes(part.TextBytes)} of text, {part.Shards.Count} shards");
+            $"{Format.Of(part.Documents, "document")}, {part.Tokens:N0} tokens, {Format.Bytes(part.TextBytes)} of text, {Format.Of(part.Shards.Count, "shard")}");
         Line("corpus", corpus.Folder);
         Line("hash", corpus.Hash + (verified ? " (every byte checked)" : ""));
         Line("sources", string.Join(", ", manifest.Sources));

@@ -14,6 +14,9 @@ internal static class Format
         var days => $"{days.Days}d{days.Hours:00}h",
     };
 
+    /// <summary><c>1 worker</c>, <c>1,200 workers</c>.</summary>
+    public static string Of(long count, string noun) => string.Create(CultureInfo.InvariantCulture, $"{count:N0} {noun}{(count == 1 ? "" : "s")}");
+
     /// <summary><c>5.3M</c>, <c>124M</c>, <c>7.2B</c>.</summary>
     public static string Count(double count) => Scale(count, 1000, ["", "k", "M", "B", "T", "P"], "");
 

@@ -8,7 +8,7 @@ internal sealed class CorpusOptions
 {
     private readonly Argument<string[]> _inputs = new("input")
     {
-        Description = "Files, folders, globs (.txt, .jsonl, .parquet, each also .gz or .zst), URLs or dotnet-docs.",
+        Description = "Files, folders, globs (.txt, .md, .jsonl, .parquet, each also .gz or .zst), URLs or dotnet-docs.",
         Arity = ArgumentArity.OneOrMore,
     };
 
@@ -43,9 +43,16 @@ internal sealed class CorpusOptions
     }
 
     /// <summary>What was given.</summary>
-    public (DataSettings Data, TokenizerSettings Tokenizer) Read(ParseResult result) =>
-        (new DataSettings { Train = result.GetRequiredValue(_inputs), TextField = result.GetRequiredValue(_textField) },
-            Named(result.GetValue(_tokenizer) ?? "bpe") with { VocabSize = result.GetValue(_vocabSize) });
+    /// <exception cref="SoraException">The size of the vocabulary cannot be had.</exception>
+    public (DataSettings Data, TokenizerSettings Tokenizer) Read(ParseResult result)
+    {
+        var (tokenizer, size) = (Named(result.GetValue(_tokenizer) ?? "bpe"), result.GetValue(_vocabSize));
+        if (tokenizer.Type != TokenizerKind.Bpe && result.GetResult(_vocabSize) is { Implicit: false })
+            throw new SoraException($"--vocab-size is for a vocabulary that is trained, and {result.GetValue(_tokenizer)} brings its own. Leave it out, or use --tokenizer bpe.", ExitCode.Usage);
+        if (size is < 257 or > 1_000_000)
+            throw new SoraException($"--vocab-size is {size}: a byte-level BPE has from 257 to 1000000 entries.", ExitCode.Usage);
+        return (new DataSettings { Train = result.GetRequiredValue(_inputs), TextField = result.GetRequiredValue(_textField) }, tokenizer with { VocabSize = size });
+    }
 
     /// <summary>A tokenizer by its kind, or by the path of its file.</summary>
     public static TokenizerSettings Named(string text) =>

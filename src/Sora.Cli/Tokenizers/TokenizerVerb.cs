@@ -1,5 +1,6 @@
 using System.CommandLine;
 using System.Globalization;
+using System.Text.Json;
 using Sora.Cli.Display;
 using Sora.Cli.Shell;
 using Sora.Model.Data;
@@ -11,6 +12,8 @@ namespace Sora.Cli.Tokenizers;
 /// <summary><c>sora tokenizer</c>: train a vocabulary, and see how one cuts text.</summary>
 internal static class TokenizerVerb
 {
+    private static readonly JsonSerializerOptions Json = new() { PropertyNamingPolicy = JsonNamingPolicy.SnakeCaseLower };
+
     public static Command Create() => new Verb("tokenizer", "Train a vocabulary, and see how one cuts text.") { Train(), Show() };
 
     private static Verb Train()
@@ -40,7 +43,8 @@ internal static class TokenizerVerb
     {
         var name = new Argument<string>("tokenizer") { Description = "byte, o200k, cl100k, or the path of a tokenizer.json or of a folder that holds one." };
         var text = new Option<string>("--text") { Description = "Text to cut.", HelpName = "TEXT" };
-        var verb = new Verb("show", "Print what a tokenizer is and how it cuts text.", "sora tokenizer show o200k --text 'Hello, world'", "sora tokenizer show corpus/") { name, text };
+        var json = new Option<bool>("--json") { Description = "Print one JSON object." };
+        var verb = new Verb("show", "Print what a tokenizer is and how it cuts text.", "sora tokenizer show o200k --text 'Hello, world'", "sora tokenizer show corpus/") { name, text, json };
         verb.SetAction(result =>
         {
             var settings = CorpusOptions.Named(result.GetRequiredValue(name));
@@ -49,9 +53,15 @@ internal static class TokenizerVerb
             var tokenizer = TokenizerFiles.Create(settings, () => []);
             var given = result.GetValue(text);
             var summary = TokenizerSummary.Of(tokenizer, given ?? "");
+            IReadOnlyList<TokenizerSample> samples = given is null ? summary.Samples : [TokenizerSample.Of(tokenizer, given)];
+            if (result.GetValue(json))
+            {
+                Console.Out.WriteLine(JsonSerializer.Serialize(summary with { Samples = samples }, Json));
+                return;
+            }
             Console.Out.WriteLine(string.Create(CultureInfo.InvariantCulture,
                 $"{summary.Kind}: {summary.VocabSize:N0} entries, end of text {summary.EndOfText}, {summary.BytesPerToken:0.00} bytes per token{(summary.IsLossless ? "" : ", NOT lossless")}"));
-            foreach (var sample in given is null ? summary.Samples : [TokenizerSample.Of(tokenizer, given)])
+            foreach (var sample in samples)
             {
                 Console.Out.WriteLine();
                 Console.Out.WriteLine(string.Join('|', sample.Pieces));

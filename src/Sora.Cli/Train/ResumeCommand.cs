@@ -3,8 +3,13 @@ namespace Sora.Cli.Train;
 /// <summary>The command that goes on with a run that ended early: as it was typed, with <c>--resume auto</c>.</summary>
 internal static class ResumeCommand
 {
-    /// <summary>Made from the words of the command line, without the program's name.</summary>
-    public static string Of(IEnumerable<string> words)
+    /// <summary>Environment variable in which the launcher says by what name it was called.</summary>
+    public const string ProgramVariable = "SORA_COMMAND";
+
+    /// <summary>Made from the words of the command line.</summary>
+    /// <param name="program">What the program was called by; null or empty where nobody knows.</param>
+    /// <param name="words">The words after it.</param>
+    public static string Of(string? program, IEnumerable<string> words)
     {
         var kept = new List<string>();
         var isResumeValue = false;
@@ -13,7 +18,7 @@ internal static class ResumeCommand
             if (!isResumeValue && word is not ("--resume" or "--overwrite")) kept.Add(Quoted(word));
             isResumeValue = word == "--resume";
         }
-        return $"sora {string.Join(' ', kept)} --resume auto";
+        return $"{(string.IsNullOrEmpty(program) ? "sora" : Quoted(program))} {string.Join(' ', kept)} --resume auto";
     }
 
     private static string Quoted(string word) =>

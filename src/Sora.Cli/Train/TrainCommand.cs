@@ -33,7 +33,8 @@ internal sealed class TrainCommand(LoadedJob loaded, TrainOptions options, Guard
         Warn(loaded.Warnings);
         var workers = WorkerCount.Of(_job);
         var (local, _) = Local(workers.Most);
-        var resume = Resume();
+        // A checkpoint in a bucket would be fetched.
+        var resume = _job.SaveTo.Length > 0 || S3Location.Is(options.Resume) ? new ResumePoint(null, []) : Resume();
         using var corpus = await CorpusCache.FindAsync(_job.Data, _job.Tokenizer);
         var vocabSize = corpus?.Manifest.Tokenizer.VocabSize ?? VocabSize(_job.Tokenizer);
         if (corpus is not null) Open(resume, corpus);

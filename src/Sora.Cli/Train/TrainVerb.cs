@@ -59,7 +59,7 @@ internal static class TrainVerb
             {
                 var loaded = job.Load(result);
                 var options = new TrainOptions(
-                    ResumeCommand.Of(result.Tokens.Select(token => token.Value)), result.GetRequiredValue(resume), result.GetValue(overwrite), result.GetRequiredValue(listen), result.GetValue(local),
+                    ResumeCommand.Of(Environment.GetEnvironmentVariable(ResumeCommand.ProgramVariable), result.Tokens.Select(token => token.Value)), result.GetRequiredValue(resume), result.GetValue(overwrite), result.GetRequiredValue(listen), result.GetValue(local),
                     result.GetValue(coordinator) is { } list ? CoordinatorList.Parse(list) : [], result.GetValue(tokenFile));
                 var command = new TrainCommand(loaded, options, display, TimeProvider.System);
                 var code = result.GetValue(dryRun) ? await command.PlanAsync() : await command.RunAsync();

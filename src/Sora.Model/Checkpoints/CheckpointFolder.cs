@@ -53,7 +53,7 @@ public static class CheckpointFolder
         {
             throw new CheckpointWriteException(
                 $"Cannot write the checkpoint of step {contents.Step} into {parent}: {exception.Message} " +
-                "Free some space or choose a folder that can be written; earlier checkpoints are as they were.", exception);
+                "Free some space, or choose a folder that can be written.", exception);
         }
         finally
         {

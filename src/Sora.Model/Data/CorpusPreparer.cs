@@ -111,7 +111,7 @@ public sealed class CorpusPreparer
             progress?.Report(new(PreparePhase.Encoding, read, total, writer.Documents, writer.Tokens));
         }
         if (!writer.HasText)
-            throw new SoraException($"There is no text in {string.Join(", ", data.Train)}. Name other files, or another data.text_field.", ExitCode.InvalidInput);
+            throw new SoraException($"There is no text in {string.Join(", ", data.Train)}. Name other files.", ExitCode.InvalidInput);
         writer.Finish();
 
         var shards = writer.Train.Concat(writer.Validation).SelectMany(shard => new[] { shard.TokensPath, shard.IndexPath });

@@ -189,8 +189,8 @@ public class CorpusPreparerTests
     [Theory]
     [InlineData("{\"text\":\"fine\"}\n{\"txet\":\"x\"}\n", "line 2: no field 'text'. Name the one that holds the text with data.text_field")]
     [InlineData("{\"text\":3}", "line 1: the field 'text' is not a string")]
-    [InlineData("{\"text\":\"cut", "line 1: not valid JSON")]
-    [InlineData("{\"text\":\"a\"} {\"text\":\"b\"}", "line 1: not valid JSON")]
+    [InlineData("{\"text\":\"cut", "line 1: not valid JSON at byte ")]
+    [InlineData("{\"text\":\"a\"}\n{\"text\":\"a\"} {\"text\":\"b\"}", "line 2: not valid JSON at byte 14 ('{' is invalid after a single JSON value. Expected end of data).")]
     [InlineData("{\"text\":\"\\ud800\"}", "line 1: not valid text")]
     [InlineData("[1]", "line 1: not a JSON object")]
     public async Task Prepare_BrokenJsonLine_NamesFileAndLine(string content, string message)
@@ -226,9 +226,10 @@ public class CorpusPreparerTests
         using var folder = new TestFolder();
         folder.File("pictures/a.png", [1]);
         await AssertFailsAsync(folder, folder["absent.txt"], "absent.txt does not exist");
+        await AssertFailsAsync(folder, "ftp://example.org/a.txt", "of URLs only http and https ones can");
         await AssertFailsAsync(folder, folder["*.txt"], "matches no file");
         await AssertFailsAsync(folder, folder["no/such/*.txt"], "there is no folder");
-        await AssertFailsAsync(folder, folder["pictures"], "matches 1 files, but none of a type this program reads");
+        await AssertFailsAsync(folder, folder["pictures"], "matches 1 file, but not of a type this program reads");
         await AssertFailsAsync(folder, folder["pictures/a.png"], "has a type this program does not read");
         await AssertFailsAsync(folder, folder.File("empty.txt", ""), "There is no text in");
         await AssertFailsAsync(folder, folder.File("blank.txt", " \n\t\u3000\r\n "), "There is no text in", "blank.txt");

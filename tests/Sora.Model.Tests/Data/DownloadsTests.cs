@@ -118,6 +118,20 @@ public class DownloadsTests
     }
 
     [Fact]
+    public async Task Get_WhatAKilledProgramLeft_IsRemovedAndWhatOneStillWritesIsNot()
+    {
+        using var folder = new TestFolder();
+        await using var server = new OneFileServer("HTTP/1.1 200 OK\r\n", "all of it");
+        var downloads = Directory.CreateDirectory(Path.Combine(CorpusCache.Root(TestCorpus.Data(folder, "x")), "downloads", "other")).FullName;
+        string[] left = [Path.Combine(downloads, "content.old.tmp"), Path.Combine(downloads, "content.new.tmp")];
+        foreach (var path in left) File.WriteAllText(path, "half");
+        File.SetLastWriteTimeUtc(left[0], DateTime.UtcNow.AddHours(-2));
+
+        (await GetAsync(folder, server.Url("book.txt"))).Dispose();
+        Assert.Equal([false, true], left.Select(File.Exists));
+    }
+
+    [Fact]
     public async Task Get_UrlWithoutExtension_GoesByItsType()
     {
         using var folder = new TestFolder();

@@ -31,6 +31,15 @@ public class TextGeneratorTests
     }
 
     [Fact]
+    public void Shortened_PromptLongerThanTheContext_SaysHowMuchIsRead()
+    {
+        using var model = TinyModels.Random(TinyModels.Llama);
+        var context = model.MaxPositions;
+        Assert.Null(Generator(model).Shortened(new string('a', context)));
+        Assert.Equal((context + 1, context / 2), Generator(model).Shortened(new string('a', context + 1)));
+    }
+
+    [Fact]
     public void Generate_SameSeed_GivesTheSameText()
     {
         using var model = TinyModels.Random(TinyModels.Llama);

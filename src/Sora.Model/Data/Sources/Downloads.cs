@@ -14,6 +14,9 @@ internal sealed class Downloads(string cacheFolder, TimeProvider? time = null) :
     private const string ContentName = "content";
     private const string EntryName = "entry.json";
 
+    private static readonly TimeSpan LeftoverAge = TimeSpan.FromHours(1);
+
+    private readonly TimeProvider _time = time ?? TimeProvider.System;
     private readonly PatientHttp _http = new(time ?? TimeProvider.System);
 
     public void Dispose() => _http.Dispose();
@@ -54,6 +57,7 @@ internal sealed class Downloads(string cacheFolder, TimeProvider? time = null) :
         try
         {
             Directory.CreateDirectory(folder);
+            RemoveLeftovers();
             long bytes;
             string sha256;
             await using (var target = new FileStream(temporary, FileMode.CreateNew, FileAccess.Write, FileShare.None, 1 << 16, FileOptions.Asynchronous))
@@ -81,6 +85,14 @@ internal sealed class Downloads(string cacheFolder, TimeProvider? time = null) :
         {
             if (Directory.Exists(folder)) File.Delete(temporary);
         }
+    }
+
+    /// <summary>What programs that were killed left behind. One that still downloads has written a moment ago.</summary>
+    private void RemoveLeftovers()
+    {
+        var old = (_time.GetUtcNow() - LeftoverAge).UtcDateTime;
+        foreach (var path in Directory.EnumerateFiles(Path.Combine(cacheFolder, "downloads"), $"{ContentName}.*.tmp", SearchOption.AllDirectories))
+            if (File.GetLastWriteTimeUtc(path) < old) File.Delete(path);
     }
 
     private static async Task<Entry?> ReadEntryAsync(string folder, CancellationToken cancellationToken)

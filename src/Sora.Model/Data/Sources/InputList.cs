@@ -60,6 +60,9 @@ internal static class InputList
             return Match(root, string.Join('/', segments.Skip(fixedSegments.Length)), source);
         }
 
+        if (source.Contains("://", StringComparison.Ordinal))
+            throw new SoraException($"{source} cannot be read: of URLs only http and https ones can.", ExitCode.InvalidInput);
+
         var hint = source.Contains('?') || source.Contains('[') ? " (in globs only * and ** are known)" : "";
         throw new SoraException($"{source} does not exist{hint}. Check the path{(Path.IsPathRooted(source) ? "" : $"; it is relative to {Directory.GetCurrentDirectory()}")}.", ExitCode.InvalidInput);
     }
@@ -73,7 +76,7 @@ internal static class InputList
             .ToList();
         if (readable.Count == 0)
             throw new SoraException(
-                $"{source} {(matched.Count == 0 ? "matches no file" : $"matches {matched.Count:N0} files, but none of a type this program reads")}. It reads {FileInput.SupportedTypes}.",
+                $"{source} {(matched.Count == 0 ? "matches no file" : $"matches {matched.Count:N0} {(matched.Count == 1 ? "file, but not" : "files, but none")} of a type this program reads")}. It reads {FileInput.SupportedTypes}.",
                 ExitCode.InvalidInput);
         return readable;
     }

@@ -99,11 +99,11 @@ internal sealed class JsonLinesBatch(byte[] rented, int length, string name, str
                 }
                 return text;
             }
-            throw Error(line, $"no field '{textField}'. Name the one that holds the text with data.text_field");
+            throw Error(line, $"no field '{textField}'. Name the one that holds the text with data.text_field, or outside a job with --text-field");
         }
         catch (JsonException e)
         {
-            throw Error(line, $"not valid JSON ({e.Message})");
+            throw Error(line, $"not valid JSON at byte {e.BytePositionInLine + 1} ({e.Message.Split(" LineNumber:")[0].TrimEnd('.')})"); // the reader knows one line only
         }
         catch (InvalidOperationException e) // what Utf8JsonReader says about \uD800 and other halves of characters
         {

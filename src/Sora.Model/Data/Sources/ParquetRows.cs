@@ -39,7 +39,12 @@ internal static class ParquetRows
         {
             return await ParquetReader.CreateAsync(stream, cancellationToken: cancellationToken);
         }
-        catch (Exception e) when (e is IOException or ParquetException or ArgumentException)
+        catch (IOException e)
+        {
+            // It was sought where the last bytes say, which is nowhere.
+            throw new SoraException($"{name} is no Parquet file, or it is cut short.", ExitCode.InvalidInput, e);
+        }
+        catch (Exception e) when (e is ParquetException or ArgumentException)
         {
             throw new SoraException($"{name} is no Parquet file, or it is cut short: {e.Message}", ExitCode.InvalidInput, e);
         }
@@ -51,7 +56,7 @@ internal static class ParquetRows
         if (field is null || field.MaxRepetitionLevel > 0 || (field.ClrType != typeof(ReadOnlyMemory<char>) && field.ClrType != typeof(string) && field.ClrType != typeof(byte[])))
             throw new SoraException(
                 $"{name} has no text column '{textField}'. Its columns are {string.Join(", ", schema.DataFields.Select(field => field.Path.ToString()))}: " +
-                "name the one that holds the text with data.text_field.", ExitCode.InvalidInput);
+                "name the one that holds the text with data.text_field, or outside a job with --text-field.", ExitCode.InvalidInput);
 
         // The same column as bytes: read as a string, bytes that are no UTF-8 would be replaced silently.
         var asBytes = new DataField(field.Name, typeof(byte[]), field.IsNullable);

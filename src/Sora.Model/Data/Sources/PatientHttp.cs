@@ -106,8 +106,9 @@ internal sealed class PatientHttp : IDisposable
         {
             return await wait(either.Token);
         }
-        catch (OperationCanceledException e) when (!cancellationToken.IsCancellationRequested)
+        catch (Exception e) when (e is OperationCanceledException or ObjectDisposedException or IOException && silence.IsCancellationRequested && !cancellationToken.IsCancellationRequested)
         {
+            // Giving up closes the connection, and whoever reads from it may notice that first.
             throw new HttpRequestException($"Nothing arrived for {Silence.TotalSeconds:0} seconds.", e);
         }
         catch (IOException e)
