@@ -141,7 +141,9 @@ public static partial class CoordinatorProtocol
         turn.State = turn.State with { Failures = turn.State.Failures + 1 };
         // What is wrong with the job, the data or the loss is wrong on every worker.
         var everywhere = fault.ExitCode is ExitCode.Diverged or ExitCode.InvalidInput or ExitCode.Usage;
-        if (everywhere || turn.State.Failures >= FailuresBeforeGivingUp)
+        // All is computed and nobody else holds the result: to compute it again would only meet the same full disk.
+        var lost = failed.CannotSave && turn.Workers.All(other => other.Id == worker.Id || (!other.InGeneration && other.HeldStep < turn.State.LastStep));
+        if (everywhere || lost || turn.State.Failures >= FailuresBeforeGivingUp)
         {
             Fail(turn, fault);
             return;

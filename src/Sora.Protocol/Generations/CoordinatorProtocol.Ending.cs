@@ -97,8 +97,7 @@ public static partial class CoordinatorProtocol
     private static void Fail(Turn turn, RunFault fault)
     {
         var checkpoint = turn.State.Checkpoint;
-        var advice = checkpoint is not null ? $" Resume from step {checkpoint.Step} ({checkpoint.Path}) with --resume auto."
-            : turn.State.Generation is not null ? " No checkpoint was taken yet; set save_steps to keep some." : "";
+        var advice = checkpoint is not null ? $" Resume from step {checkpoint.Step} ({checkpoint.Path}) with --resume auto." : "";
         End(turn, new RunFailed(turn.State.LastStep, fault.Message + advice, fault.Worker, checkpoint?.Path, fault.ExitCode), $"the run failed: {fault.Message}", fault.ExitCode);
     }
 

@@ -106,7 +106,8 @@ public abstract record WorkerEvent
     /// <param name="Message">What happened, where, and what to do.</param>
     /// <param name="Detail">For the log: type and stack.</param>
     /// <param name="ExitCode">One of <see cref="Jobs.ExitCode"/>.</param>
-    public sealed record WorkFailed(long Generation, string Message, string Detail, int ExitCode) : WorkerEvent;
+    /// <param name="CannotSave">The work is done; only its result cannot be written.</param>
+    public sealed record WorkFailed(long Generation, string Message, string Detail, int ExitCode, bool CannotSave = false) : WorkerEvent;
 
     /// <summary>The coordinator does not want this worker.</summary>
     public sealed record Refused(string Reason, int ExitCode) : WorkerEvent;
@@ -162,7 +163,7 @@ public abstract record WorkerEffect
     public sealed record SendFinished(string Run, long Generation, long Step, string WeightsSha256) : WorkerEffect;
 
     /// <summary>Report an error.</summary>
-    public sealed record SendFailed(string Run, long Generation, long Step, string Message, string Detail, int ExitCode) : WorkerEffect;
+    public sealed record SendFailed(string Run, long Generation, long Step, string Message, string Detail, int ExitCode, bool CannotSave = false) : WorkerEffect;
 
     /// <summary>Give up the work in progress and tell the peers why.</summary>
     public sealed record Abandon(string Reason) : WorkerEffect;

@@ -49,6 +49,7 @@ public static class WorkerMessages
                 Message = failed.Message,
                 Detail = failed.Detail,
                 ExitCode = (uint)failed.ExitCode,
+                CannotSave = failed.CannotSave,
             },
         },
         _ => null,

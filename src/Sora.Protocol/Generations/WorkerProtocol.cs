@@ -156,7 +156,7 @@ public static class WorkerProtocol
     private static (WorkerProtocolState, IReadOnlyList<WorkerEffect>) Fail(WorkerProtocolState state, WorkerEvent.WorkFailed failed)
     {
         var (ended, effects) = End(state, failed.ExitCode, failed.Message);
-        return (ended, [new WorkerEffect.SendFailed(state.Run, state.Generation, state.Step, failed.Message, failed.Detail, failed.ExitCode), .. effects]);
+        return (ended, [new WorkerEffect.SendFailed(state.Run, state.Generation, state.Step, failed.Message, failed.Detail, failed.ExitCode, failed.CannotSave), .. effects]);
     }
 
     private static (WorkerProtocolState, IReadOnlyList<WorkerEffect>) End(WorkerProtocolState state, int exitCode, string? message) =>

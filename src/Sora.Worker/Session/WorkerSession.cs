@@ -1,5 +1,6 @@
 using System.Threading.Channels;
 using Microsoft.Extensions.Logging;
+using Sora.Model.Checkpoints;
 using Sora.Model.Training;
 using Sora.Protocol.Api;
 using Sora.Protocol.Generations;
@@ -208,7 +209,7 @@ internal sealed partial class WorkerSession : ILinkOwner
             }
             catch (SoraException e)
             {
-                Post(new WorkerEvent.WorkFailed(generation, e.Message, e.ToString(), e.ExitCode));
+                Post(new WorkerEvent.WorkFailed(generation, e.Message, e.ToString(), e.ExitCode, CannotSave: e is CheckpointWriteException));
             }
             catch (Exception e)
             {

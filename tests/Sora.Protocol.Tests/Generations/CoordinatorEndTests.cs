@@ -159,6 +159,25 @@ public sealed class CoordinatorEndTests
     }
 
     [Fact]
+    public void When_all_is_computed_and_the_only_holder_cannot_save_nothing_is_computed_again()
+    {
+        var scene = Running(1, 4);
+        scene.Say("w1", StepOf(1, 10));
+        scene.Say("w1", FailedOf("No space left on device", cannotSave: true));
+        Assert.Contains("No space left", Assert.IsType<RunFailed>(scene.Outcome).Message);
+    }
+
+    [Fact]
+    public void When_all_is_computed_another_holder_saves()
+    {
+        var scene = Running(2, 4);
+        scene.Say("w1", StepOf(1, 10));
+        scene.Say("w1", FailedOf("No space left on device", cannotSave: true));
+        Assert.Null(scene.Outcome);
+        Assert.Equal(["w2"], scene.Halted("w2", 10).Form().Members);
+    }
+
+    [Fact]
     public void A_step_is_shown_once_with_its_rate()
     {
         var scene = Running();

@@ -166,9 +166,9 @@ internal sealed class CoordinatorScene
         Halted = new Halted { Run = Run, Generation = (ulong)generation, Step = step, Reason = reason, Suspects = { suspects } },
     };
 
-    public static FromWorker FailedOf(string message, int exitCode = ExitCode.Failure, long generation = 1) => new()
+    public static FromWorker FailedOf(string message, int exitCode = ExitCode.Failure, long generation = 1, bool cannotSave = false) => new()
     {
-        Failed = new Failed { Run = Run, Generation = (ulong)generation, Message = message, ExitCode = (uint)exitCode },
+        Failed = new Failed { Run = Run, Generation = (ulong)generation, Message = message, ExitCode = (uint)exitCode, CannotSave = cannotSave },
     };
 
     public static FromWorker WantsToLeave { get; } = new() { Draining = new Draining { Reason = "SIGTERM" } };
