@@ -1,7 +1,7 @@
 using System.Text;
+using Akka.Actor;
 using Grpc.Core;
 using Grpc.Net.Client;
-using Akka.Actor;
 using Sora.Coordinator.Runs;
 using Sora.Protocol.Api;
 using Sora.Protocol.Generations;
