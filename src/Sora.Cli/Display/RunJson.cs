@@ -1,7 +1,4 @@
-using System.Text.Encodings.Web;
 using System.Text.Json;
-using System.Text.Json.Serialization;
-using System.Text.Json.Serialization.Metadata;
 using Sora.Cli.Train;
 using Sora.Protocol.Runs;
 
@@ -25,21 +22,8 @@ internal static class RunJson
         [typeof(LossCurveDrawn)] = "loss_curve",
     };
 
-    private static readonly JsonSerializerOptions Options = new()
-    {
-        PropertyNamingPolicy = JsonNamingPolicy.SnakeCaseLower,
-        NumberHandling = JsonNumberHandling.AllowNamedFloatingPointLiterals,
-        Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping,
-        TypeInfoResolver = new DefaultJsonTypeInfoResolver { Modifiers = { NameEvents } },
-    };
+    private static readonly JsonSerializerOptions Options = RunEventJson.OptionsFor(Names);
 
     /// <summary>One event as one line, without the line end.</summary>
     public static string Write(RunEvent happened) => JsonSerializer.Serialize(happened, Options);
-
-    private static void NameEvents(JsonTypeInfo type)
-    {
-        if (type.Type != typeof(RunEvent)) return;
-        type.PolymorphismOptions = new JsonPolymorphismOptions { TypeDiscriminatorPropertyName = "event" };
-        foreach (var (derived, name) in Names) type.PolymorphismOptions.DerivedTypes.Add(new JsonDerivedType(derived, name));
-    }
 }

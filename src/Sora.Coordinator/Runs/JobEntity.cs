@@ -225,14 +225,7 @@ internal sealed partial class JobEntity : ReceivePersistentActor, IWithTimers
     /// <summary>For a worker of a run that is not computed here, or not any more.</summary>
     private void SendHome()
     {
-        var (reason, exitCode) = _state.Outcome switch
-        {
-            RunFinished => ("the run is finished", ExitCode.Ok),
-            RunStopped stopped => ($"the run is stopped: {stopped.Reason}", ExitCode.Resumable),
-            RunFailed failed => ($"the run failed: {failed.Message}", failed.ExitCode),
-            _ => ($"run {_run} is not computed here", ExitCode.Failure),
-        };
-        Sender.Tell(new DeliverToWorker(Goodbye(reason, exitCode)));
+        Sender.Tell(new DeliverToWorker(CoordinatorProtocol.Farewell(_run, _state.Outcome)));
         Passivate();
     }
 
@@ -342,16 +335,15 @@ internal sealed partial class JobEntity : ReceivePersistentActor, IWithTimers
     {
         if (_options.RecoverRuns)
             return;
+        var goodbye = new FromCoordinator { Goodbye = new Goodbye { Reason = message, ExitCode = ExitCode.Failure } };
         foreach (var worker in _state.Workers.Keys.Concat(_state.Standby.Select(standby => standby.Id)))
         {
             if (_claims.TryFind(worker, out var claim))
-                claim.Session.Tell(new DeliverToWorker(Goodbye(message, ExitCode.Failure)));
+                claim.Session.Tell(new DeliverToWorker(goodbye));
         }
         foreach (var watcher in _watchers)
             watcher.Tell(new RunHappened(_run, new RunFailed(_state.LastStep, message, null, _state.Checkpoint?.Path, ExitCode.Failure)));
     }
-
-    private static FromCoordinator Goodbye(string reason, int exitCode) => new() { Goodbye = new Goodbye { Reason = reason, ExitCode = (uint)exitCode } };
 
     [LoggerMessage(1000, LogLevel.Debug, "Run {Run} goes from {From} to {To}")]
     private static partial void LogPhase(ILogger logger, string run, RunPhase from, RunPhase to);

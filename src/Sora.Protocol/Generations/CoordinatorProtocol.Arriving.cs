@@ -35,7 +35,7 @@ public static partial class CoordinatorProtocol
         var run = hello.Standing?.Run ?? "";
         if (run.Length > 0 && run != turn.Spec.Run)
         {
-            turn.Tell(hello.Worker, Goodbye($"run {run} is not computed here", ExitCode.Failure));
+            turn.Tell(hello.Worker, Farewell(run, outcome: null));
             return;
         }
         if (turn.State.Workers.TryGetValue(hello.Worker, out var known) && known.Incarnation != hello.Incarnation)

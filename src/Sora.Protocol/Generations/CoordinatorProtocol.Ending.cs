@@ -115,17 +115,20 @@ public static partial class CoordinatorProtocol
     /// <summary>The run is over, and a worker of it dials that has not heard so: its stream was broken, or another coordinator ended it.</summary>
     private static void SendHome(Turn turn, CoordinatorEvent happened)
     {
-        if (happened is not WorkerArrived { Hello: { Standing.Run: { } run } hello } || run != turn.Spec.Run)
-            return;
-        var exitCode = turn.State.Outcome switch
-        {
-            RunFinished => ExitCode.Ok,
-            RunStopped => ExitCode.Resumable,
-            RunFailed failed => failed.ExitCode,
-            _ => ExitCode.Failure,
-        };
-        turn.Tell(hello.Worker, Goodbye("the run is over", exitCode));
+        if (happened is WorkerArrived { Hello: { Standing.Run: { } run } hello } && run == turn.Spec.Run)
+            turn.Tell(hello.Worker, Farewell(run, turn.State.Outcome));
     }
+
+    /// <summary>What a worker is told that comes for a run which is not computed here, or not any more.</summary>
+    /// <param name="run">Id of the run.</param>
+    /// <param name="outcome">How it ended; null: nothing is known of it.</param>
+    public static FromCoordinator Farewell(string run, RunEvent? outcome) => outcome switch
+    {
+        RunFinished => Goodbye("the run is finished", ExitCode.Ok),
+        RunStopped stopped => Goodbye($"the run is stopped: {stopped.Reason}", ExitCode.Resumable),
+        RunFailed failed => Goodbye($"the run failed: {failed.Message}", failed.ExitCode),
+        _ => Goodbye($"run {run} is not computed here", ExitCode.Failure),
+    };
 
     private static FromCoordinator Goodbye(string reason, int exitCode) => new() { Goodbye = new Goodbye { Reason = reason, ExitCode = (uint)exitCode } };
 }

@@ -29,12 +29,16 @@ public static class RunEventJson
         [typeof(RunFailed)] = "failed",
     };
 
-    private static readonly JsonSerializerOptions Options = new()
+    private static readonly JsonSerializerOptions Options = OptionsFor(Names);
+
+    /// <summary>How events of these types are written: for programs that have events of their own beside those of a run.</summary>
+    /// <param name="names">What the events are called.</param>
+    public static JsonSerializerOptions OptionsFor(IReadOnlyDictionary<Type, string> names) => new()
     {
         PropertyNamingPolicy = JsonNamingPolicy.SnakeCaseLower,
         NumberHandling = JsonNumberHandling.AllowNamedFloatingPointLiterals,
         Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping,
-        TypeInfoResolver = new DefaultJsonTypeInfoResolver { Modifiers = { NameEvents } },
+        TypeInfoResolver = new DefaultJsonTypeInfoResolver { Modifiers = { type => NameEvents(type, names) } },
     };
 
     /// <summary>One event as one line, without the line end.</summary>
@@ -50,10 +54,10 @@ public static class RunEventJson
             : null;
     }
 
-    private static void NameEvents(JsonTypeInfo type)
+    private static void NameEvents(JsonTypeInfo type, IReadOnlyDictionary<Type, string> names)
     {
         if (type.Type != typeof(RunEvent)) return;
         type.PolymorphismOptions = new JsonPolymorphismOptions { TypeDiscriminatorPropertyName = "event" };
-        foreach (var (derived, name) in Names) type.PolymorphismOptions.DerivedTypes.Add(new JsonDerivedType(derived, name));
+        foreach (var (derived, name) in names) type.PolymorphismOptions.DerivedTypes.Add(new JsonDerivedType(derived, name));
     }
 }

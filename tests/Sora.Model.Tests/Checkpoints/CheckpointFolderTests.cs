@@ -11,7 +11,7 @@ namespace Sora.Model.Tests.Checkpoints;
 
 public sealed class CheckpointFolderTests : IDisposable
 {
-    private static readonly TrainingJob _job = new() { Model = TinyModels.Gpt2, ContextLength = TinyModels.Context, Tokenizer = new() { Type = TokenizerKind.Byte } };
+    private static readonly TrainingJob _job = TinyCheckpoints.Job;
 
     private readonly TemporaryFolder _output = new();
     private readonly LanguageModel _model = TinyModels.Random(TinyModels.Gpt2);
@@ -251,19 +251,7 @@ public sealed class CheckpointFolderTests : IDisposable
         Assert.Contains("../secret", Assert.Throws<SoraException>(() => CheckpointFolder.Open(folder)).Message);
     }
 
-    private CheckpointContents Contents(long step) => new()
-    {
-        OutputDir = _output.Path,
-        Step = step,
-        TokensSeen = step * 100,
-        Job = _job,
-        CorpusSha256 = "c0ffee",
-        Tokenizer = new ByteTokenizer(),
-        Canary = "canary",
-        Numerics = "libtorch 2.10 cpu, 1 thread",
-        Weights = _model.NamedWeights(),
-        Optimizer = [new NamedTensor("exp_avg.h", _moments)],
-    };
+    private CheckpointContents Contents(long step) => TinyCheckpoints.Describe(_output.Path, step, _model, _moments);
 
     private IEnumerable<string?> Children() => Directory.GetFileSystemEntries(_output["checkpoints"]).Select(path => Path.GetFileName(path)).Order(StringComparer.Ordinal);
 

@@ -15,7 +15,9 @@ internal sealed class TinyCheckpoints(string outputDir, long seed = 1) : IDispos
 
     public static TrainingJob Job { get; } = new() { Model = TinyModels.Gpt2, ContextLength = TinyModels.Context, Tokenizer = new() { Type = TokenizerKind.Byte } };
 
-    public CheckpointContents Of(long step) => new()
+    public CheckpointContents Of(long step) => Describe(outputDir, step, _model, _moments);
+
+    public static CheckpointContents Describe(string outputDir, long step, LanguageModel model, Tensor moments) => new()
     {
         OutputDir = outputDir,
         Step = step,
@@ -25,8 +27,8 @@ internal sealed class TinyCheckpoints(string outputDir, long seed = 1) : IDispos
         Tokenizer = new ByteTokenizer(),
         Canary = "canary",
         Numerics = "libtorch 2.10 cpu, 1 thread",
-        Weights = _model.NamedWeights(),
-        Optimizer = [new NamedTensor("exp_avg.h", _moments)],
+        Weights = model.NamedWeights(),
+        Optimizer = [new NamedTensor("exp_avg.h", moments)],
     };
 
     public void Dispose()
