@@ -36,6 +36,12 @@ public sealed record CheckpointContents
 
     /// <summary>The optimizer's state, under names of its own.</summary>
     public required IReadOnlyList<NamedTensor> Optimizer { get; init; }
+
+    /// <summary>The network.</summary>
+    internal ModelDescription Description => ModelDescription.Of(Job, Tokenizer.VocabSize, Tokenizer.EndOfText);
+
+    /// <summary>The files it becomes, if <see cref="Weights"/> and <see cref="Optimizer"/> are complete.</summary>
+    internal CheckpointLayout Layout => CheckpointLayout.Of(Description, Weights, Optimizer, ByteSize.Parse(Job.MaxShardSize) ?? long.MaxValue);
 }
 
 /// <summary>A checkpoint on disk.</summary>

@@ -92,6 +92,14 @@ public static partial class CoordinatorProtocol
         turn.State = turn.State with { Phase = RunPhase.Gathering, Saver = "" };
     }
 
+    private static void HearStop(Turn turn, string reason)
+    {
+        if (turn.State.StopReason.Length > 0)
+            return;
+        turn.State = turn.State with { StopReason = reason };
+        turn.Do(new RecordDecision(new StopDecided(reason)));
+    }
+
     private static void EndStopped(Turn turn) => End(
         turn, new RunStopped(turn.State.LastStep, turn.State.Checkpoint?.Path, turn.State.StopReason), $"the run is stopped: {turn.State.StopReason}", ExitCode.Resumable);
 

@@ -139,6 +139,7 @@ internal sealed partial class GenerationWork(
     private bool TakeOver()
     {
         var started = time.GetTimestamp();
+        LogTakingOver(generation.FirstStep);
         work.TakeOver(generation.FirstStep, into =>
         {
             _exchange!.FetchState(generation.Holders, into, _brokenOff.Token);
@@ -165,4 +166,7 @@ internal sealed partial class GenerationWork(
 
     [LoggerMessage(2302, LogLevel.Warning, "Generation {Generation} ends here: {Reason}")]
     private partial void LogBroken(long generation, string reason);
+
+    [LoggerMessage(2303, LogLevel.Debug, "The state of step {Step} is being taken over")]
+    private partial void LogTakingOver(long step);
 }

@@ -171,7 +171,7 @@ internal sealed class Faults(Simulation world)
         world.After(Random.Next(500, 20_000), () => world.Storage.Full = false);
     }
 
-    /// <summary>Whoever asks asks again as long as the run does not react: a coordinator that dies forgets that it was asked.</summary>
+    /// <summary>Lost if no coordinator is there to hear it; never forgotten by one that did.</summary>
     private void Stop()
     {
         world.StopAsked = true;
