@@ -39,7 +39,7 @@ internal static class CheckpointBenchmark
         using var exchange = new LocalExchange(job.Lanes);
         using var trainer = new Trainer(job, TrainBenchmark.VocabSize, CPU);
         using var writer = new CheckpointWriter(TimeProvider.System);
-        writer.Prepare(trainer);
+        writer.Prepare(trainer, SaveGroup.Alone, Contents);
         TimedStep();
         TimedStep();
 
@@ -50,7 +50,7 @@ internal static class CheckpointBenchmark
             plainSteps.Add(TimedStep());
 
             beside.Add(Timed(() => writer.Begin(
-                trainer, snapshot => Contents(snapshot.Weights, snapshot.Optimizer), outcome => writing.Add((outcome.Error is null ? outcome : throw outcome.Error).Elapsed.TotalSeconds))));
+                trainer, SaveGroup.Alone, Contents, outcome => writing.Add((outcome.Error is null ? outcome : throw outcome.Error).Elapsed.TotalSeconds))));
             busySteps.Add(TimedStep());
             writer.Wait(Timeout.InfiniteTimeSpan);
             plainSteps.Add(TimedStep());
