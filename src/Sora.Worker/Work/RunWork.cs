@@ -1,4 +1,5 @@
 using System.Globalization;
+using Microsoft.Extensions.Logging;
 using Sora.Model.Checkpoints;
 using Sora.Model.Checkpoints.Storage;
 using Sora.Model.Data;
@@ -12,7 +13,7 @@ using Sora.Protocol.Jobs;
 namespace Sora.Worker.Work;
 
 /// <summary>The numbers behind a session: corpus, trainer, checkpoints.</summary>
-internal sealed class RunWork(WorkerOptions options, AssignedCorpus corpus) : IRunWork
+internal sealed partial class RunWork(WorkerOptions options, AssignedCorpus corpus) : IRunWork
 {
     private const string Consolation = " The run goes on and tries again when the next one is due.";
     private const double LongestPeerTimeout = 24 * 3600; // seconds; timers take no more than some weeks
@@ -22,6 +23,7 @@ internal sealed class RunWork(WorkerOptions options, AssignedCorpus corpus) : IR
     private ITokenizer? _tokenizer;
     private Trainer? _trainer;
     private TorchInfo? _torch;
+    private readonly ILogger _log = options.LoggerFactory.CreateLogger<RunWork>();
     private readonly CheckpointWriter _writer = new(options.Time);
     private MemberMarks? _marks;
     private string _canary = "";
@@ -147,6 +149,7 @@ internal sealed class RunWork(WorkerOptions options, AssignedCorpus corpus) : IR
         // It may have been begun in the generation before, and its report be on its way.
         if ((group.Count == 1 && _writer.Has(Trainer.Step)) || !AwaitWriter(reports))
             return;
+        LogSaving(Trainer.Step, group.Index + 1, group.Count);
         _writer.Begin(Trainer, group, Contents, outcome =>
         {
             Tell(outcome.Abandoned, reports);
@@ -201,6 +204,7 @@ internal sealed class RunWork(WorkerOptions options, AssignedCorpus corpus) : IR
     {
         _writer.Wait(Timeout.InfiniteTimeSpan);
         var started = Time.GetTimestamp();
+        LogSaving(Trainer.Step, group.Index + 1, group.Count);
         var (weights, optimizer) = (Trainer.Weights, Trainer.OptimizerState);
         try
         {
@@ -236,6 +240,9 @@ internal sealed class RunWork(WorkerOptions options, AssignedCorpus corpus) : IR
         foreach (var view in views)
             view.Value.Dispose();
     }
+
+    [LoggerMessage(2210, LogLevel.Debug, "The checkpoint of step {Step} is being written, by writer {Writer} of {Writers}")]
+    private partial void LogSaving(long step, int writer, int writers);
 
     private sealed class Host(RunWork work, bool isFirst, Func<SaveGroup?> writers, Func<bool> haltRequested, IWorkReports reports) : ITrainingHost
     {
