@@ -115,10 +115,13 @@ public sealed class Trainer : IDisposable
     }
 
     /// <summary>Memory in which another trainer's <see cref="StateRegions"/> can be gathered.</summary>
-    public StateBuffers NewStateBuffers() => new(State.Count, _layout.Length, _device);
+    public StateBuffers NewStateBuffers() => new(State.Select(_ => _layout.Length), _device);
 
-    /// <summary>Memory for copies of this trainer's state that outlast the step; as large as weights and optimizer state together.</summary>
-    public StateSnapshot NewSnapshot() => new(NewStateBuffers(), _layout, _optimizer.State.Select(state => state.Name));
+    /// <summary>Memory for copies of this trainer's state, or part of it, that outlast the step.</summary>
+    /// <param name="weights">Names of the weights to copy; null: all.</param>
+    /// <param name="optimizerState">Names in the optimizer's state to copy; null: all.</param>
+    public StateSnapshot NewSnapshot(IEnumerable<string>? weights = null, IEnumerable<string>? optimizerState = null) =>
+        new(_layout, _optimizer.State.Select(state => state.Name), weights?.ToHashSet(StringComparer.Ordinal), optimizerState?.ToHashSet(StringComparer.Ordinal), _device);
 
     /// <summary>Copies the state of this step.</summary>
     /// <param name="snapshot">From <see cref="NewSnapshot"/> of this trainer; nobody reads it now.</param>

@@ -71,7 +71,7 @@ internal sealed partial class GenerationWork(
         {
             try
             {
-                return work.Train(generation, _exchange!, writesCheckpoints: rank == 0, () => _haltRequested, reports);
+                return work.Train(generation, _exchange!, rank, () => _haltRequested, reports);
             }
             catch (Exception e)
             {

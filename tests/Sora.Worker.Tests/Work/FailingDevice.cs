@@ -25,8 +25,8 @@ internal sealed class FailingDevice(IRunWork work, long fromStep, bool lasting) 
 
     public void TakeOver(long step, Action<IReadOnlyList<StateRegion>> fetch) => work.TakeOver(step, fetch);
 
-    public WorkEnd Train(WorkerGeneration generation, IGradientExchange exchange, bool writesCheckpoints, Func<bool> haltRequested, IWorkReports reports) =>
-        work.Train(generation, new Failing(this, exchange), writesCheckpoints, haltRequested, reports);
+    public WorkEnd Train(WorkerGeneration generation, IGradientExchange exchange, int rank, Func<bool> haltRequested, IWorkReports reports) =>
+        work.Train(generation, new Failing(this, exchange), rank, haltRequested, reports);
 
     public void Save(long step, IWorkReports reports) => work.Save(step, reports);
 

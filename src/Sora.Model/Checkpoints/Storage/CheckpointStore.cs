@@ -20,6 +20,12 @@ public static class CheckpointStore
         return bucket.Upload(local.Path, job.SaveTotalLimit);
     }
 
+    /// <summary>Writes this worker's share of a checkpoint that several write together; whoever is last completes it.</summary>
+    /// <exception cref="CheckpointWriteException">It cannot be written, and the checkpoint is given up.</exception>
+    public static ShareOutcome SaveShare(CheckpointContents contents) => contents.Group.Count == 1
+        ? new ShareOutcome(Save(contents), [])
+        : SharedSave.Save(contents, contents.Job.SaveTotalLimit, Disk.Real);
+
     /// <summary>Opens a checkpoint; one that lies in a bucket is fetched into the output folder first.</summary>
     /// <param name="path">A folder, or <c>s3://bucket/prefix/step-NNNNNNNN</c>.</param>
     /// <param name="outputDir">The run's output folder.</param>
