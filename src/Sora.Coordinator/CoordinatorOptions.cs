@@ -77,6 +77,12 @@ public sealed record CoordinatorOptions
     /// <summary>A worker that says nothing for so long is lost; workers send a heartbeat every second.</summary>
     public TimeSpan WorkerSilenceLimit { get; init; } = TimeSpan.FromSeconds(6);
 
+    /// <summary>
+    /// How long a run that is over stays in memory: whoever watched it and lost its coordinator can come back so long to hear
+    /// the last steps, which the journal does not have.
+    /// </summary>
+    public TimeSpan EndedRunMemory { get; init; } = TimeSpan.FromMinutes(1);
+
     /// <summary>How long a worker that asks for a corpus waits for this coordinator to hear of the run.</summary>
     internal TimeSpan CorpusPatience { get; init; } = TimeSpan.FromSeconds(15);
 

@@ -3,7 +3,7 @@ using System.Diagnostics;
 namespace Sora.Cluster.Tests;
 
 /// <summary>The coordinator dies, alone or with everything.</summary>
-public sealed class CoordinatorFaultTests(TrainingFixture fixture) : IClassFixture<TrainingFixture>
+public sealed class CoordinatorFaultTests(FaultJobs jobs, TrainingFixture fixture) : IClassFixture<TrainingFixture>
 {
     private static CancellationToken Deadline => TestContext.Current.CancellationToken;
 
@@ -33,15 +33,14 @@ public sealed class CoordinatorFaultTests(TrainingFixture fixture) : IClassFixtu
     [Fact]
     public async Task A_coordinator_that_is_killed_and_started_again_finds_its_workers_computing()
     {
-        var job = fixture.WriteJob("decoder").LastingFor(500);
-        var undisturbed = await Undisturbed.OfAsync(job, fixture.NewOutput());
+        var undisturbed = await jobs.Quick.UndisturbedAsync();
         string[] command = ["coordinator", "start", "--state", Path.Combine(fixture.Folder, "state"), "--listen", $"http://127.0.0.1:{Ports.Free()}", "--json"];
         var first = SoraProcess.Start(command);
         var listening = await first.EventAsync("listening", _ => true, Deadline);
         string[] there = ["--coordinator", listening.GetProperty("address").GetString()!, "--token-file", listening.GetProperty("token_file").GetString()!];
         using var one = SoraProcess.Start(["worker", "--name", "one", .. there]);
         using var two = SoraProcess.Start(["worker", "--name", "two", .. there]);
-        using var run = FaultRun.Start(job, fixture.NewOutput(), ["--workers", "2", .. there]);
+        using var run = await jobs.Quick.StartAsync(["--workers", "2", .. there]);
         await run.StepAsync(20);
         first.Signal("KILL");
         Assert.Equal(137, (await first.EndAsync(Deadline)).ExitCode);

@@ -7,9 +7,8 @@ namespace Sora.Cluster.Tests;
 internal sealed class SoraProcess : IDisposable
 {
     private readonly Process _process;
-    private readonly List<string> _output = [];
-    private readonly List<string> _errors = [];
-    private TaskCompletionSource _lineArrived = NewSignal();
+    private readonly ProcessLines _output = new();
+    private readonly ProcessLines _errors = new();
 
     private SoraProcess(Process process) => _process = process;
 
@@ -34,8 +33,8 @@ internal sealed class SoraProcess : IDisposable
             start.Environment[key] = value;
         var process = new Process { StartInfo = start };
         var sora = new SoraProcess(process);
-        process.OutputDataReceived += (_, line) => sora.OnOutput(line.Data);
-        process.ErrorDataReceived += (_, line) => { if (line.Data is not null) lock (sora._errors) sora._errors.Add(line.Data); };
+        process.OutputDataReceived += (_, line) => { if (line.Data is not null) sora._output.Add(line.Data); };
+        process.ErrorDataReceived += (_, line) => { if (line.Data is not null) sora._errors.Add(line.Data); };
         process.Start();
         process.StandardInput.Close();
         process.BeginOutputReadLine();
@@ -53,28 +52,43 @@ internal sealed class SoraProcess : IDisposable
     /// <summary>The next event of this name that has <paramref name="matching"/>, including those already printed.</summary>
     public async Task<JsonElement> EventAsync(string name, Func<JsonElement, bool> matching, CancellationToken cancellationToken)
     {
-        var seen = 0;
-        while (true)
+        var found = await _output.FirstAsync(Read, 0, _process.WaitForExitAsync(cancellationToken));
+        if (found is { } json)
+            return json.RootElement;
+        var result = await EndAsync(cancellationToken);
+        throw new Xunit.Sdk.XunitException($"sora ended with {result.ExitCode} before the event '{name}'.\n{result}");
+
+        JsonDocument? Read(int number, string line)
         {
-            Task next;
-            lock (_output)
-            {
-                foreach (var line in _output.Skip(seen).Where(line => line.StartsWith('{')))
-                {
-                    var json = JsonDocument.Parse(line).RootElement;
-                    if (json.GetProperty("event").GetString() == name && matching(json))
-                        return json;
-                }
-                seen = _output.Count;
-                next = _lineArrived.Task;
-            }
-            var exit = _process.WaitForExitAsync(cancellationToken);
-            if (await Task.WhenAny(next, exit) == exit && !next.IsCompleted)
-            {
-                var result = await EndAsync(cancellationToken);
-                Assert.Fail($"sora ended with {result.ExitCode} before the event '{name}'.\n{result}");
-            }
+            if (!line.StartsWith('{'))
+                return null;
+            var json = JsonDocument.Parse(line);
+            return json.RootElement.GetProperty("event").GetString() == name && matching(json.RootElement) ? json : null;
         }
+    }
+
+    /// <summary>Lines on stderr so far.</summary>
+    public IReadOnlyList<string> Log => _errors.All;
+
+    /// <summary>The first log line of an event id, after so many lines.</summary>
+    public async Task<LogLine> LogAsync(int eventId, int after = 0, Func<string, bool>? matching = null)
+    {
+        var cancellationToken = TestContext.Current.CancellationToken;
+        var found = await _errors.FirstAsync(Read, after, _process.WaitForExitAsync(cancellationToken));
+        if (found is not null)
+            return found;
+        var result = await EndAsync(cancellationToken);
+        throw new Xunit.Sdk.XunitException($"sora ended with {result.ExitCode} before log line {eventId}.\n{result}");
+
+        LogLine? Read(int number, string line) =>
+            line.Contains($"[{eventId}]", StringComparison.Ordinal) && matching?.Invoke(line) != false ? new LogLine(number, line) : null;
+    }
+
+    /// <summary>Kills it, at once and without another process that would have to start first.</summary>
+    public async Task KillAsync(CancellationToken cancellationToken)
+    {
+        _process.Kill();
+        await _process.WaitForExitAsync(cancellationToken);
     }
 
     public void Signal(string signal) => Signal(signal, Id);
@@ -85,9 +99,7 @@ internal sealed class SoraProcess : IDisposable
     public async Task<SoraResult> EndAsync(CancellationToken cancellationToken)
     {
         await _process.WaitForExitAsync(cancellationToken);
-        lock (_output)
-            lock (_errors)
-                return new SoraResult(_process.ExitCode, [.. _output], string.Join('\n', _errors));
+        return new SoraResult(_process.ExitCode, _output.All, string.Join('\n', _errors.All));
     }
 
     public void Dispose()
@@ -96,21 +108,12 @@ internal sealed class SoraProcess : IDisposable
             _process.Kill(entireProcessTree: true);
         _process.Dispose();
     }
-
-    private void OnOutput(string? line)
-    {
-        if (line is null)
-            return;
-        lock (_output)
-        {
-            _output.Add(line);
-            _lineArrived.SetResult();
-            _lineArrived = NewSignal();
-        }
-    }
-
-    private static TaskCompletionSource NewSignal() => new(TaskCreationOptions.RunContinuationsAsynchronously);
 }
+
+/// <summary>A line on stderr.</summary>
+/// <param name="Number">Counts from 1.</param>
+/// <param name="Text">The line.</param>
+internal sealed record LogLine(int Number, string Text);
 
 /// <summary>How a <c>sora</c> process ended.</summary>
 internal sealed record SoraResult(int ExitCode, IReadOnlyList<string> Output, string Errors)
@@ -123,5 +126,5 @@ internal sealed record SoraResult(int ExitCode, IReadOnlyList<string> Output, st
     public IReadOnlyList<JsonElement> Events(string name) =>
         [.. Output.Select(line => JsonDocument.Parse(line).RootElement).Where(json => json.GetProperty("event").GetString() == name)];
 
-    public override string ToString() => $"exit code {ExitCode}\n{string.Join('\n', Output.TakeLast(30))}\n--- stderr\n{Errors}";
+    public override string ToString() => $"exit code {ExitCode}\n{string.Join('\n', Output.TakeLast(30))}\n--- stderr\n{string.Join('\n', Errors.Split('\n').TakeLast(60))}";
 }

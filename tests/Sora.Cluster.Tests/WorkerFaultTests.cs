@@ -1,7 +1,7 @@
 namespace Sora.Cluster.Tests;
 
 /// <summary>Workers die, sleep, leave and come while a run goes on: it ends with the bytes of the undisturbed run, and reads no checkpoint.</summary>
-public sealed class WorkerFaultTests(WorkerFaultTests.Fixture fixture) : IClassFixture<WorkerFaultTests.Fixture>
+public sealed class WorkerFaultTests(FaultJobs jobs)
 {
     [Fact]
     public async Task A_killed_worker_is_replaced_and_nothing_is_lost()
@@ -13,7 +13,7 @@ public sealed class WorkerFaultTests(WorkerFaultTests.Fixture fixture) : IClassF
         var left = await run.WorkerAsync("worker_left", "worker-1");
         Assert.StartsWith("killed by signal 9", left.GetProperty("reason").GetString());
         await run.GenerationAsync(members => members is ["worker-0", "worker-2"]);
-        var end = await run.EndsLikeAsync(await fixture.UndisturbedAsync());
+        var end = await run.EndsLikeAsync(await jobs.Quick.UndisturbedAsync());
         Assert.Equal("worker-1", end.Event("worker_restarting").GetProperty("worker").GetString());
         Assert.Single(end.Events("checkpoint")); // the last one: there was none to read
     }
@@ -27,7 +27,7 @@ public sealed class WorkerFaultTests(WorkerFaultTests.Fixture fixture) : IClassF
         await run.SignalAsync("KILL", "worker-2");
 
         await run.GenerationAsync(members => members is ["worker-1"]);
-        var end = await run.EndsLikeAsync(await fixture.UndisturbedAsync());
+        var end = await run.EndsLikeAsync(await jobs.Quick.UndisturbedAsync());
         Assert.Equal(2, end.Events("worker_stays_down").Count);
         Assert.Single(end.Events("checkpoint"));
     }
@@ -45,8 +45,8 @@ public sealed class WorkerFaultTests(WorkerFaultTests.Fixture fixture) : IClassF
         Assert.Contains("no worker is left", end.Event("failed").GetProperty("message").GetString());
         Assert.Contains("killed by signal 9", end.Event("failed").GetProperty("message").GetString());
         Assert.Contains("--resume auto", end.Errors);
-        using var resumed = FaultRun.Start(fixture.Job, run.Output, "--workers", "3", "--resume", "auto");
-        await resumed.EndsLikeAsync(await fixture.UndisturbedAsync());
+        using var resumed = FaultRun.Start(jobs.Quick.Path, run.Output, "--workers", "3", "--resume", "auto");
+        await resumed.EndsLikeAsync(await jobs.Quick.UndisturbedAsync());
     }
 
     [Fact]
@@ -60,7 +60,7 @@ public sealed class WorkerFaultTests(WorkerFaultTests.Fixture fixture) : IClassF
         await run.SignalAsync("CONT", "worker-1");
 
         await run.GenerationAsync(members => members.Contains("worker-1"), after: alone.GetProperty("generation").GetInt64());
-        var end = await run.EndsLikeAsync(await fixture.UndisturbedAsync());
+        var end = await run.EndsLikeAsync(await jobs.Quick.UndisturbedAsync());
         Assert.Empty(end.Events("worker_restarting"));
     }
 
@@ -72,7 +72,7 @@ public sealed class WorkerFaultTests(WorkerFaultTests.Fixture fixture) : IClassF
         await run.SignalAsync("TERM", "worker-0");
 
         Assert.Equal("exit code 0", (await run.WorkerAsync("worker_stays_down", "worker-0")).GetProperty("reason").GetString());
-        var end = await run.EndsLikeAsync(await fixture.UndisturbedAsync());
+        var end = await run.EndsLikeAsync(await jobs.Quick.UndisturbedAsync());
         Assert.Equal(["worker-1", "worker-2"], FaultRun.Members(end.Event("generation")));
         Assert.Empty(end.Events("worker_restarting"));
     }
@@ -85,7 +85,7 @@ public sealed class WorkerFaultTests(WorkerFaultTests.Fixture fixture) : IClassF
         using var other = await run.AddWorkerAsync("by-hand");
 
         await run.GenerationAsync(members => members.Contains("by-hand"));
-        var end = await run.EndsLikeAsync(await fixture.UndisturbedAsync());
+        var end = await run.EndsLikeAsync(await jobs.Quick.UndisturbedAsync());
         Assert.Equal(0, (await other.EndAsync(Deadline)).ExitCode);
         Assert.Single(end.Events("checkpoint"));
     }
@@ -101,7 +101,7 @@ public sealed class WorkerFaultTests(WorkerFaultTests.Fixture fixture) : IClassF
         using var other = await run.AddWorkerAsync("by-hand");
 
         await run.GenerationAsync(members => members is ["by-hand", "worker-1"]);
-        var end = await run.EndsLikeAsync(await fixture.UndisturbedAsync());
+        var end = await run.EndsLikeAsync(await jobs.Quick.UndisturbedAsync());
         Assert.Equal(0, (await other.EndAsync(Deadline)).ExitCode);
         Assert.Single(end.Events("checkpoint"));
     }
@@ -114,32 +114,12 @@ public sealed class WorkerFaultTests(WorkerFaultTests.Fixture fixture) : IClassF
         await run.SignalAsync("KILL", "worker-0");
 
         await run.WorkerAsync("worker_left", "worker-0");
-        await run.EndsLikeAsync(await fixture.UndisturbedAsync());
+        await run.EndsLikeAsync(await jobs.Quick.UndisturbedAsync());
         var verified = await SoraProcess.RunAsync(["checkpoint", "verify", run.Output], Deadline);
         Assert.True(verified.ExitCode == 0, verified.Errors);
     }
 
     private static CancellationToken Deadline => TestContext.Current.CancellationToken;
 
-    private async Task<FaultRun> StartAsync(params string[] arguments)
-    {
-        await fixture.UndisturbedAsync(); // it prepares the corpus, which would count as a fault's delay otherwise
-        return FaultRun.Start(fixture.Job, fixture.Training.NewOutput(), arguments);
-    }
-
-    /// <summary>One job for all, and what becomes of it undisturbed.</summary>
-    public sealed class Fixture : IDisposable
-    {
-        private Undisturbed? _undisturbed;
-
-        public Fixture() => Job = Training.WriteJob("decoder").LastingFor(500);
-
-        public TrainingFixture Training { get; } = new();
-
-        public string Job { get; }
-
-        internal async Task<Undisturbed> UndisturbedAsync() => _undisturbed ??= await Undisturbed.OfAsync(Job, Training.NewOutput());
-
-        public void Dispose() => Training.Dispose();
-    }
+    private Task<FaultRun> StartAsync(params string[] arguments) => jobs.Quick.StartAsync(arguments);
 }

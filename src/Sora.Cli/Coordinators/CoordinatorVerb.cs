@@ -29,19 +29,20 @@ internal static class CoordinatorVerb
         var seeds = new Option<string>("--seeds") { Description = "The coordinators of the cluster as they are advertised, this one among them, in the same order everywhere.", HelpName = "NAME:PORT,...", DefaultValueFactory = _ => "" };
         var journal = new Option<string>("--journal") { Description = $"Connection string of the PostgreSQL database that the cluster shares; better in {JournalVariable}, which other users cannot read. Default: a file in the state folder.", HelpName = "CONNECTION" };
         var json = new Option<bool>("--json") { Description = "Say where it listens as JSON." };
+        var logLevel = LogLevelOption.Create(LogLevel.Warning);
         var verb = new Verb("start", "Carry out runs that are submitted with 'sora train JOB --coordinator URL'.",
             "sora coordinator start --state state/ --listen http://0.0.0.0:5400",
             "sora worker --coordinator http://trainer:5400 --token-file state/token      # on each machine that computes",
             "sora train job.yaml --coordinator http://trainer:5400 --token-file state/token --workers 2:8",
             "sora coordinator start --state s1 --listen http://0.0.0.0:5400 --cluster-listen 10.0.0.1:5500 --seeds 10.0.0.1:5500,10.0.0.2:5500,10.0.0.3:5500")
         {
-            listen, state, tokenFile, clusterListen, clusterAdvertise, seeds, journal, json,
+            listen, state, tokenFile, clusterListen, clusterAdvertise, seeds, journal, logLevel, json,
         };
         verb.SetAction(async (result, _) =>
         {
             var folder = Path.GetFullPath(result.GetRequiredValue(state));
             var (token, shownIn) = CoordinatorToken.Of(result.GetValue(tokenFile), folder);
-            using var logs = LoggerFactory.Create(builder => StandardErrorLog.Configure(builder, LogLevel.Warning));
+            using var logs = LoggerFactory.Create(builder => StandardErrorLog.Configure(builder, result.GetValue(logLevel)));
             return await RunAsync(
                 new CoordinatorOptions
                 {

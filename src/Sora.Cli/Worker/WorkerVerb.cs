@@ -30,10 +30,11 @@ internal static class WorkerVerb
         var fetch = new Option<bool>("--fetch-corpus") { Description = "Fetch the corpus from the coordinator even where its folder can be read (a slow network drive)." };
         var threads = new Option<int?>("--threads") { Description = "libtorch threads instead of the job's: other numerics, for tests.", HelpName = "N", Hidden = true };
         var managed = new Option<bool>("--managed") { Description = "Started by 'sora train', which decides about signals.", Hidden = true };
-        foreach (var option in new Option[] { coordinator, tokenFile, name, bind, cache, fetch, threads, managed }) verb.Options.Add(option);
+        var logLevel = LogLevelOption.Create(LogLevel.Information);
+        foreach (var option in new Option[] { coordinator, tokenFile, name, bind, cache, fetch, threads, logLevel, managed }) verb.Options.Add(option);
         verb.SetAction(async (result, _) =>
         {
-            using var logs = LoggerFactory.Create(builder => StandardErrorLog.Configure(builder, LogLevel.Information));
+            using var logs = LoggerFactory.Create(builder => StandardErrorLog.Configure(builder, result.GetValue(logLevel)));
             using var stop = new CancellationTokenSource();
             // Ctrl-C reaches every process of a terminal: one started by `train` leaves the decision to it.
             var isManaged = result.GetValue(managed);

@@ -63,6 +63,7 @@ internal sealed partial class JobEntity : ReceivePersistentActor, IWithTimers
         Command<TimerElapsed>(elapsed => Turn(new TimerFired(elapsed.Timer, elapsed.After)));
         Command<Announcement>(_ => Announce());
         Command<QueryRun>(_ => Answer());
+        Command<LingerElapsed>(_ => Passivate());
     }
 
     public static Props Props(string run, IActorRef pool, CoordinatorOptions options) => Akka.Actor.Props.Create(() => new JobEntity(run, pool, options));
@@ -126,6 +127,7 @@ internal sealed partial class JobEntity : ReceivePersistentActor, IWithTimers
         }
         else if (!Live)
         {
+            Timers.Cancel(nameof(LingerElapsed));
             AddWatcher();
             Turn(new RunSubmitted(submit.Spec));
         }
@@ -265,7 +267,9 @@ internal sealed partial class JobEntity : ReceivePersistentActor, IWithTimers
         {
             foreach (var pool in Pools())
                 pool.Tell(new CloseRun(_run), Self);
-            Passivate();
+            _claims.Clear();
+            Timers.CancelAll();
+            Timers.StartSingleTimer(nameof(LingerElapsed), LingerElapsed.Instance, _options.EndedRunMemory);
         }
         else if (!Timers.IsTimerActive(nameof(Announcement)))
         {
@@ -320,8 +324,12 @@ internal sealed partial class JobEntity : ReceivePersistentActor, IWithTimers
             .Prepend(_pool);
     }
 
-    // Only a run that is going on stays in memory; asked again, it comes back from the journal.
-    private void Passivate() => Context.Parent.Tell(new Passivate(PoisonPill.Instance));
+    // Only a run that is going on, or was a moment ago, stays in memory; asked again, it comes back from the journal.
+    private void Passivate()
+    {
+        if (!Live && !Timers.IsTimerActive(nameof(LingerElapsed)))
+            Context.Parent.Tell(new Passivate(PoisonPill.Instance));
+    }
 
     private void JournalFailed(Exception cause)
     {
@@ -353,6 +361,11 @@ internal sealed partial class JobEntity : ReceivePersistentActor, IWithTimers
 
     [LoggerMessage(1002, LogLevel.Error, "Run {Run} cannot be journaled")]
     private static partial void LogJournalFailed(ILogger logger, string run, Exception cause);
+
+    private sealed class LingerElapsed : INoSerializationVerificationNeeded, INotInfluenceReceiveTimeout
+    {
+        public static readonly LingerElapsed Instance = new();
+    }
 
     private sealed class Announcement : INoSerializationVerificationNeeded, INotInfluenceReceiveTimeout
     {

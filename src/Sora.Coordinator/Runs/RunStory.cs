@@ -3,20 +3,32 @@ using Sora.Protocol.Runs;
 
 namespace Sora.Coordinator.Runs;
 
-/// <summary>What somebody who begins to watch a run must be told first: of each kind of event that still matters, the last.</summary>
+/// <summary>
+/// What somebody who begins to watch a run must be told first: where it stands, and the steps that they may have missed while
+/// they turned to this coordinator.
+/// </summary>
 internal sealed class RunStory
 {
+    // As much as workers remember: after a restart of the coordinator they tell it what nobody may have heard.
+    internal const int Capacity = 4096;
+
+    private readonly Queue<RunEvent> _progress = new();
     private RunStarted? _started;
     private GenerationFormed? _generation;
-    private StepCommitted? _step;
     private Evaluated? _evaluation;
     private CheckpointSaved? _checkpoint;
     private RunWaiting? _waiting;
     private RunEvent? _outcome;
 
     /// <summary>The events to tell, in a sensible order.</summary>
-    public IEnumerable<RunEvent> Events =>
-        new RunEvent?[] { _started, _generation, _checkpoint, _evaluation, _step, _waiting, _outcome }.OfType<RunEvent>();
+    public IEnumerable<RunEvent> Events
+    {
+        get
+        {
+            var forgotten = new RunEvent?[] { _checkpoint, _evaluation }.Where(last => last is not null && !_progress.Contains(last, ReferenceEqualityComparer.Instance));
+            return new RunEvent?[] { _started, _generation }.Concat(forgotten).Concat(_progress).Append(_waiting).Append(_outcome).OfType<RunEvent>();
+        }
+    }
 
     /// <summary>Something happened.</summary>
     public void Add(RunEvent happened)
@@ -24,12 +36,13 @@ internal sealed class RunStory
         switch (happened)
         {
             case RunStarted started:
-                (_started, _generation, _step, _evaluation, _checkpoint, _waiting, _outcome) = (started, null, null, null, null, null, null);
+                _progress.Clear();
+                (_started, _generation, _evaluation, _checkpoint, _waiting, _outcome) = (started, null, null, null, null, null);
                 break;
             case GenerationFormed generation: (_generation, _waiting) = (generation, null); break;
-            case StepCommitted step: _step = step; break;
-            case Evaluated evaluation: _evaluation = evaluation; break;
-            case CheckpointSaved checkpoint: _checkpoint = checkpoint; break;
+            case StepCommitted: Progress(happened); break;
+            case Evaluated evaluation: Progress(_evaluation = evaluation); break;
+            case CheckpointSaved checkpoint: Progress(_checkpoint = checkpoint); break;
             case RunWaiting waiting: _waiting = waiting; break;
             case RunFinished or RunStopped or RunFailed: _outcome = happened; break;
         }
@@ -53,5 +66,12 @@ internal sealed class RunStory
                 Add(outcome);
                 break;
         }
+    }
+
+    private void Progress(RunEvent happened)
+    {
+        if (_progress.Count == Capacity)
+            _progress.Dequeue();
+        _progress.Enqueue(happened);
     }
 }

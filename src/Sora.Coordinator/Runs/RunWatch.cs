@@ -63,7 +63,7 @@ internal sealed class RunWatch : ReceiveActor, IWithTimers
     {
         var jobs = JobRegion.Of(Context.System);
         jobs.Tell(_submission is not null && !_answered ? new SubmitRun(_submission) : new WatchRun(_run));
-        // A coordinator that breaks down forgets that it was to stop the run.
+        // Asked until the events say that it has: the question itself may be lost.
         if (_stop is not null && _answered)
             jobs.Tell(new StopRun(_run, _stop));
     }

@@ -39,6 +39,15 @@ internal sealed class WorkerClaims
         return false;
     }
 
+    /// <summary>Nobody speaks for anybody any more; who waited to is to dial again.</summary>
+    public void Clear()
+    {
+        foreach (var contender in _contenders.Values)
+            contender.Session.Tell(CloseStream.Instance);
+        _contenders.Clear();
+        _holders.Clear();
+    }
+
     public bool Holds(string worker, string connection) => _holders.TryGetValue(worker, out var holder) && holder.Connection == connection;
 
     public bool Contends(string worker, string connection) => _contenders.TryGetValue(worker, out var contender) && contender.Connection == connection;

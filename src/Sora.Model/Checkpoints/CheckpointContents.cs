@@ -36,6 +36,22 @@ public sealed record CheckpointContents
 
     /// <summary>The optimizer's state, under names of its own.</summary>
     public required IReadOnlyList<NamedTensor> Optimizer { get; init; }
+
+    /// <summary>Who writes it together with this worker; of the tensors, this worker needs only those of its share.</summary>
+    public SaveGroup Group { get; init; } = SaveGroup.Alone;
+
+    /// <summary>What this worker writes of it.</summary>
+    internal CheckpointShare Share
+    {
+        get => field ?? CheckpointShare.Deal(Layout, Group.Count)[Group.Index];
+        init;
+    }
+
+    /// <summary>The network.</summary>
+    internal ModelDescription Description => ModelDescription.Of(Job, Tokenizer.VocabSize, Tokenizer.EndOfText);
+
+    /// <summary>The files it becomes, if <see cref="Weights"/> and <see cref="Optimizer"/> are complete.</summary>
+    internal CheckpointLayout Layout => CheckpointLayout.Of(Description, Weights, Optimizer, ByteSize.Parse(Job.MaxShardSize) ?? long.MaxValue);
 }
 
 /// <summary>A checkpoint on disk.</summary>

@@ -1,8 +1,5 @@
 using System.Globalization;
-using System.Text;
-using Sora.Model.Training;
 using Sora.Protocol.Jobs;
-using TorchSharp;
 
 namespace Sora.Model.Checkpoints;
 
@@ -12,14 +9,11 @@ namespace Sora.Model.Checkpoints;
 /// </summary>
 public static class CheckpointFolder
 {
-    /// <summary>File of the optimizer's state.</summary>
+    /// <summary>File of the optimizer's state, where there is one only.</summary>
     public const string OptimizerFileName = "optimizer.safetensors";
 
     /// <summary>File of the job.</summary>
     public const string JobFileName = "job.json";
-
-    // Each failure but the last means that another process did something at that very moment.
-    private const int PublishAttempts = 10;
 
     /// <summary>
     /// Writes a checkpoint and removes the oldest ones above the limit. Saving the same step again is harmless, also when
@@ -35,17 +29,19 @@ public static class CheckpointFolder
     {
         ArgumentOutOfRangeException.ThrowIfNegative(saveTotalLimit);
         ArgumentOutOfRangeException.ThrowIfNegative(contents.Step);
+        ArgumentOutOfRangeException.ThrowIfNotEqual(contents.Group.Count, 1);
         var parent = CheckpointCatalog.FolderOf(contents.OutputDir);
         var final = Path.Combine(parent, NameOf(contents.Step));
         var temporary = PartialFolder.NameFor(final);
         try
         {
-            CreateDurably(parent, disk);
+            Publication.CreateDurably(parent, disk);
             disk.CreateFolder(temporary);
             PartialFolder.RemoveLeftovers(parent, Directory.GetLastWriteTimeUtc(temporary), disk);
-            var manifest = Write(contents, temporary, disk);
+            var manifest = CheckpointFiles.Write(contents, contents.Share, temporary, disk);
+            disk.Write(Path.Combine(temporary, CheckpointManifest.FileName), manifest.ToUtf8());
             disk.FlushFolder(temporary);
-            Publish(temporary, final, disk);
+            Publication.Publish(temporary, final, disk);
             CheckpointCatalog.Prune(contents.OutputDir, saveTotalLimit, contents.Step, disk);
             return new CheckpointInfo(final, contents.Step, manifest.WeightsSha256);
         }
@@ -91,9 +87,9 @@ public static class CheckpointFolder
             }
             if (problems.Count > 0)
                 return problems;
-            using var weights = SafetensorsFile.Open(Path.Combine(folder, HubWeights.FileName));
-            if (WeightsHash.Of(weights) is var hash && hash != manifest.WeightsSha256)
-                problems.Add($"{weights.Path} holds other weights ({hash}) than the manifest says ({manifest.WeightsSha256}).");
+            using var weights = WeightFiles.Open(folder);
+            if (WeightsHash.Of(weights.Files) is var hash && hash != manifest.WeightsSha256)
+                problems.Add($"{folder} holds other weights ({hash}) than the manifest says ({manifest.WeightsSha256}).");
         }
         catch (SoraException exception)
         {
@@ -120,7 +116,7 @@ public static class CheckpointFolder
         var temporary = PartialFolder.NameFor(final);
         try
         {
-            CreateDurably(parent, Disk.Real);
+            Publication.CreateDurably(parent, Disk.Real);
             Directory.CreateDirectory(temporary);
             PartialFolder.RemoveLeftovers(parent, Directory.GetLastWriteTimeUtc(temporary), Disk.Real);
             fill(temporary);
@@ -129,7 +125,7 @@ public static class CheckpointFolder
                     throw new SoraException($"{file.Name} is damaged: its SHA-256 is not the one in the manifest.", ExitCode.InvalidInput);
             Disk.Real.Write(Path.Combine(temporary, CheckpointManifest.FileName), manifest.ToUtf8());
             Disk.Real.FlushFolder(temporary);
-            Publish(temporary, final, Disk.Real);
+            Publication.Publish(temporary, final, Disk.Real);
             return final;
         }
         catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
@@ -155,109 +151,5 @@ public static class CheckpointFolder
         return !info.Exists ? $"{path} is missing."
             : info.Length != file.Bytes ? $"{path} has {info.Length} bytes, not {file.Bytes}."
             : null;
-    }
-
-    private static CheckpointManifest Write(CheckpointContents contents, string folder, Disk disk)
-    {
-        var description = ModelDescription.Of(contents.Job, contents.Tokenizer.VocabSize, contents.Tokenizer.EndOfText);
-        contents.Tokenizer.Save(folder);
-        var digests = Directory.GetFiles(folder).ToDictionary(path => Path.GetFileName(path), disk.Flush, StringComparer.Ordinal);
-        digests[HubConfig.FileName] = disk.Write(Path.Combine(folder, HubConfig.FileName), HubConfig.ToUtf8(description));
-        digests[JobFileName] = disk.Write(Path.Combine(folder, JobFileName), Encoding.UTF8.GetBytes(JobJson.Write(contents.Job, indented: true)));
-        string weightsHash;
-        using (var exported = HubWeights.Export(description, contents.Weights))
-        {
-            var raw = exported.Tensors.Select(TensorFiles.ToRaw).ToList();
-            weightsHash = WeightsHash.Of(raw);
-            digests[HubWeights.FileName] = SafetensorsWriter.Write(Path.Combine(folder, HubWeights.FileName), raw, SafetensorsWriter.PyTorchMetadata, disk);
-        }
-        using (var state = ToHost(contents.Optimizer))
-            digests[OptimizerFileName] = SafetensorsWriter.Write(Path.Combine(folder, OptimizerFileName), [.. state.Tensors.Select(TensorFiles.ToRaw)], SafetensorsWriter.PyTorchMetadata, disk);
-
-        var manifest = new CheckpointManifest
-        {
-            FormatVersion = CheckpointManifest.CurrentFormatVersion,
-            Step = contents.Step,
-            TokensSeen = contents.TokensSeen,
-            JobSha256 = JobHash.Of(contents.Job),
-            CorpusSha256 = contents.CorpusSha256,
-            VocabSize = contents.Tokenizer.VocabSize,
-            Canary = contents.Canary,
-            Numerics = contents.Numerics,
-            WeightsSha256 = weightsHash,
-            Files = [.. digests.OrderBy(pair => pair.Key, StringComparer.Ordinal).Select(pair => new CheckpointFile(pair.Key, pair.Value.Bytes, pair.Value.Sha256))],
-        };
-        disk.Write(Path.Combine(folder, CheckpointManifest.FileName), manifest.ToUtf8());
-        return manifest;
-    }
-
-    private static OwnedTensors ToHost(IReadOnlyList<NamedTensor> tensors)
-    {
-        using var scope = torch.NewDisposeScope();
-        return new OwnedTensors([.. tensors.Select(tensor => new NamedTensor(tensor.Name, tensor.Value.detach().cpu().contiguous().DetachFromDisposeScope()))]);
-    }
-
-    /// <summary>
-    /// The rename is what makes a checkpoint. Another process may be about to do the same: whatever it did a moment ago is
-    /// looked at again, and at no moment is there less than one whole checkpoint under the name if there was one.
-    /// </summary>
-    private static void Publish(string temporary, string final, Disk disk)
-    {
-        var parent = Path.GetDirectoryName(final)!;
-        for (var attempt = 1; !TryPublish(temporary, final, disk, last: attempt == PublishAttempts); attempt++)
-        {
-        }
-        disk.FlushFolder(parent);
-    }
-
-    private static bool TryPublish(string temporary, string final, Disk disk, bool last)
-    {
-        try
-        {
-            if (!Directory.Exists(final))
-                disk.Move(temporary, final);
-            // The same step again: it is what lies there already, unless that was damaged or of another job.
-            else if (!IsSame(final, temporary) && !disk.TryExchange(temporary, final))
-                Replace(temporary, final, disk);
-            return true;
-        }
-        catch (Exception exception) when (!last && exception is IOException or SoraException)
-        {
-            return false;
-        }
-    }
-
-    private static bool IsSame(string final, string temporary) =>
-        Verify(final).Count == 0 && CheckpointManifest.Read(final).Checksum == CheckpointManifest.Read(temporary).Checksum;
-
-    private static void Replace(string temporary, string final, Disk disk)
-    {
-        var replaced = PartialFolder.NameFor(final);
-        disk.Move(final, replaced);
-        try
-        {
-            disk.Move(temporary, final);
-        }
-        catch when (!Directory.Exists(final))
-        {
-            disk.Move(replaced, final);
-            throw;
-        }
-        finally
-        {
-            PartialFolder.TryRemove(replaced, disk);
-        }
-    }
-
-    private static void CreateDurably(string folder, Disk disk)
-    {
-        if (Directory.Exists(folder))
-            return;
-        if (Path.GetDirectoryName(folder) is { } parent)
-        {
-            CreateDurably(parent, disk);
-            disk.CreateFolder(folder);
-            disk.FlushFolder(parent);
-        }
     }
 }

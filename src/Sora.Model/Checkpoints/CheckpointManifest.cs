@@ -14,8 +14,8 @@ public sealed record CheckpointFile(string Name, long Bytes, string Sha256);
 /// <summary>What a checkpoint is and what it is made of: <c>manifest.json</c>, written last.</summary>
 public sealed record CheckpointManifest
 {
-    /// <summary>The version this program writes, and the newest it reads.</summary>
-    public const int CurrentFormatVersion = 1;
+    /// <summary>The version this program writes, and the newest it reads. Version 1 had all tensors of a kind in one file.</summary>
+    public const int CurrentFormatVersion = 2;
 
     /// <summary>The file's name.</summary>
     public const string FileName = "manifest.json";

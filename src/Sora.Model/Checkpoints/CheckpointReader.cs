@@ -33,16 +33,20 @@ public sealed class CheckpointReader
     public string WeightsHash => Manifest.WeightsSha256;
 
     /// <summary>The weights in host memory, under the model's names.</summary>
-    /// <exception cref="SoraException">The file is damaged.</exception>
+    /// <exception cref="SoraException">A file is damaged.</exception>
     public OwnedTensors ReadWeights()
     {
-        using var file = SafetensorsFile.Open(System.IO.Path.Combine(Path, HubWeights.FileName));
-        return HubWeights.Import(Model, file);
+        using var files = WeightFiles.Open(Path);
+        return HubWeights.Import(Model, files.Files);
     }
 
     /// <summary>The optimizer's state in host memory, under the names it was saved with.</summary>
-    /// <exception cref="SoraException">The file is damaged.</exception>
-    public OwnedTensors ReadOptimizer() => TensorFiles.ReadAll(System.IO.Path.Combine(Path, CheckpointFolder.OptimizerFileName));
+    /// <exception cref="SoraException">A file is damaged.</exception>
+    public OwnedTensors ReadOptimizer()
+    {
+        using var files = WeightFiles.Open(Path, CheckpointFolder.OptimizerFileName);
+        return TensorFiles.ReadAll(files.Files);
+    }
 
     /// <summary>The tokenizer.</summary>
     /// <exception cref="SoraException">Its files are damaged.</exception>

@@ -8,29 +8,41 @@ namespace Sora.Model.Checkpoints;
 /// <summary>Weights between our model and <c>model.safetensors</c>.</summary>
 public static class HubWeights
 {
-    /// <summary>The file's name.</summary>
+    /// <summary>The file's name, where there is one only.</summary>
     public const string FileName = "model.safetensors";
 
-    /// <summary>Our parameters as the file holds them: contiguous and in host memory, copied only where that asks for it.</summary>
+    /// <summary>The tensors of a model's files, in the order of the network.</summary>
+    /// <param name="model">What it is.</param>
+    /// <param name="parameters">Names of our parameters.</param>
+    public static IReadOnlyList<HubTensor> LayoutOf(ModelDescription model, IEnumerable<string> parameters) => model.Architecture == HubArchitecture.Gpt2
+        ? HubLayout.Gpt2(model.Settings.NumHiddenLayers, model.TiedHead)
+        : [.. parameters.Select(name => new HubTensor(name, [name]))];
+
+    /// <summary>Our parameters as the files hold them: contiguous and in host memory, copied only where that asks for it.</summary>
     public static OwnedTensors Export(ModelDescription model, IReadOnlyList<NamedTensor> parameters)
+    {
+        var layout = LayoutOf(model, parameters.Select(parameter => parameter.Name));
+        var homeless = parameters.Select(parameter => parameter.Name).Except(layout.SelectMany(tensor => tensor.Parameters)).ToList();
+        return homeless.Count == 0
+            ? Export(layout, parameters)
+            : throw new ArgumentException($"A {model.Architecture} has no place for {string.Join(", ", homeless)}.", nameof(parameters));
+    }
+
+    /// <summary>Some tensors of the files.</summary>
+    internal static OwnedTensors Export(IEnumerable<HubTensor> layout, IReadOnlyList<NamedTensor> parameters)
     {
         using var scope = NewDisposeScope();
         using var _ = no_grad();
-        var layout = model.Architecture == HubArchitecture.Gpt2
-            ? HubLayout.Gpt2(model.Settings.NumHiddenLayers, model.TiedHead)
-            : [.. parameters.Select(parameter => new HubTensor(parameter.Name, [parameter.Name]))];
         var byName = parameters.ToDictionary(parameter => parameter.Name, parameter => parameter.Value, StringComparer.Ordinal);
-        var exported = new List<NamedTensor>(layout.Count);
+        var exported = new List<NamedTensor>();
         foreach (var tensor in layout)
         {
-            var parts = tensor.Parameters.Select(name => byName.Remove(name, out var value)
+            var parts = tensor.Parameters.Select(name => byName.TryGetValue(name, out var value)
                 ? value.detach().cpu()
-                : throw new ArgumentException($"The model has no parameter '{name}', which a {model.Architecture} needs.", nameof(parameters))).ToArray();
+                : throw new ArgumentException($"The model has no parameter '{name}', which tensor '{tensor.Name}' is made of.", nameof(parameters))).ToArray();
             var whole = parts.Length == 1 ? parts[0] : cat(parts, 0);
             exported.Add(new NamedTensor(tensor.Name, (tensor.Transposed ? whole.t() : whole).contiguous()));
         }
-        if (byName.Count > 0)
-            throw new ArgumentException($"A {model.Architecture} has no place for {string.Join(", ", byName.Keys)}.", nameof(parameters));
         foreach (var tensor in exported)
             tensor.Value.DetachFromDisposeScope();
         return new OwnedTensors(exported);
@@ -46,9 +58,7 @@ public static class HubWeights
         var present = files.SelectMany(file => file.Tensors, (file, entry) => (file, entry))
             .Where(tensor => !HubLayout.MayBeIgnored(tensor.entry.Name, model.TiedHead))
             .ToDictionary(tensor => tensor.entry.Name, StringComparer.Ordinal);
-        var layout = model.Architecture == HubArchitecture.Gpt2
-            ? HubLayout.Gpt2(model.Settings.NumHiddenLayers, model.TiedHead)
-            : [.. present.Keys.Select(name => new HubTensor(name, [name]))];
+        var layout = LayoutOf(model, present.Keys);
         var imported = new List<NamedTensor>();
         foreach (var tensor in layout)
         {

@@ -48,8 +48,8 @@ public sealed class LoadedModel : IDisposable
         var place = Devices.Resolve(device);
 
         using var files = WeightFiles.Open(folder);
-        if (manifest is not null && WeightsHash.Of(files.Files[0]) != manifest.WeightsSha256)
-            throw new SoraException($"{files.Files[0].Path} is damaged: its weights are not the ones the manifest names. 'sora checkpoint verify {folder}' tells more; use another checkpoint.", ExitCode.InvalidInput);
+        if (manifest is not null && WeightsHash.Of(files.Files) != manifest.WeightsSha256)
+            throw new SoraException($"{folder} is damaged: its weights are not the ones the manifest names. 'sora checkpoint verify {folder}' tells more; use another checkpoint.", ExitCode.InvalidInput);
         using var weights = HubWeights.Import(description, files.Files);
         var model = ModelZoo.Create(description.Settings, description.VocabSize, description.MaxPositions, place);
         try

@@ -54,13 +54,12 @@ public static class TensorFiles
         }
     }
 
-    /// <summary>Reads all tensors of a file into host memory.</summary>
+    /// <summary>Reads all tensors of some files into host memory.</summary>
     /// <exception cref="SoraException">As for <see cref="Read"/>.</exception>
-    public static OwnedTensors ReadAll(string path)
+    public static OwnedTensors ReadAll(params IReadOnlyList<SafetensorsFile> files)
     {
-        using var file = SafetensorsFile.Open(path);
         using var scope = NewDisposeScope();
-        var tensors = file.Tensors.Select(entry => new NamedTensor(entry.Name, Read(file, entry))).ToList();
+        var tensors = files.SelectMany(file => file.Tensors, (file, entry) => new NamedTensor(entry.Name, Read(file, entry))).ToList();
         foreach (var tensor in tensors)
             tensor.Value.DetachFromDisposeScope();
         return new OwnedTensors(tensors);

@@ -4,13 +4,15 @@ using Sora.Protocol.Jobs;
 namespace Sora.Model.Checkpoints;
 
 /// <summary>
-/// The weights of a folder: <c>model.safetensors</c>, or the files named by <c>model.safetensors.index.json</c>, into which
-/// others split large models.
+/// The weights of a folder: <c>model.safetensors</c>, or the files named by <c>model.safetensors.index.json</c>, into which large
+/// models are split. An optimizer's state lies in a folder in the same way.
 /// </summary>
 public sealed class WeightFiles : IDisposable
 {
     /// <summary>Name of the file that tells which tensor lies where.</summary>
-    public const string IndexFileName = HubWeights.FileName + ".index.json";
+    public const string IndexFileName = HubWeights.FileName + IndexSuffix;
+
+    private const string IndexSuffix = ".index.json";
 
     private WeightFiles(IReadOnlyList<SafetensorsFile> files) => Files = files;
 
@@ -19,10 +21,13 @@ public sealed class WeightFiles : IDisposable
 
     /// <summary>Opens the weights of a folder.</summary>
     /// <exception cref="SoraException">A file is missing or damaged; the message names it.</exception>
-    public static WeightFiles Open(string folder)
+    public static WeightFiles Open(string folder) => Open(folder, HubWeights.FileName);
+
+    /// <summary>Opens tensors that lie in a file of that name, or in several and an index named after it.</summary>
+    internal static WeightFiles Open(string folder, string fileName)
     {
-        var single = Path.Combine(folder, HubWeights.FileName);
-        var index = Path.Combine(folder, IndexFileName);
+        var single = Path.Combine(folder, fileName);
+        var index = Path.Combine(folder, IndexNameOf(fileName));
         var files = new List<SafetensorsFile>();
         try
         {
@@ -46,6 +51,9 @@ public sealed class WeightFiles : IDisposable
         foreach (var file in Files)
             file.Dispose();
     }
+
+    /// <summary>As <see cref="IndexFileName"/>, of other tensors.</summary>
+    internal static string IndexNameOf(string fileName) => fileName + IndexSuffix;
 
     private static string[] Named(string index)
     {

@@ -36,12 +36,12 @@ public static class WeightsHash
         return Convert.ToHexStringLower(hash.GetHashAndReset());
     }
 
-    /// <summary>The hash of an open file's tensors, lower-case hex; equal to that of the tensors it was written from.</summary>
-    public static string Of(SafetensorsFile file)
+    /// <summary>The hash of the tensors of open files, lower-case hex; equal to that of the tensors they were written from.</summary>
+    public static string Of(params IReadOnlyList<SafetensorsFile> files)
     {
         using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
         var block = new byte[SafetensorsFile.BlockSize];
-        foreach (var tensor in file.Tensors.OrderBy(tensor => tensor.Name, StringComparer.Ordinal))
+        foreach (var (file, tensor) in files.SelectMany(file => file.Tensors, (file, tensor) => (file, tensor)).OrderBy(one => one.tensor.Name, StringComparer.Ordinal))
         {
             AppendDescription(hash, tensor.Name, tensor.Dtype, tensor.Shape, tensor.ByteCount);
             for (long done = 0; done < tensor.ByteCount;)

@@ -48,7 +48,8 @@ public sealed class RunClient(IReadOnlyList<CallInvoker> coordinators, string to
 
     /// <summary>
     /// What happens in a run, beginning with what happened before and still matters, to its <see cref="RunFinished"/>,
-    /// <see cref="RunStopped"/> or <see cref="RunFailed"/>. Steps between two coordinators may be missing, but for the last one.
+    /// <see cref="RunStopped"/> or <see cref="RunFailed"/>. The newest 4096 reports are told to whoever begins
+    /// to watch, so nothing is missing where one coordinator took over from another.
     /// </summary>
     /// <param name="run">Id of the run.</param>
     /// <param name="from">The last step already known; -1: none.</param>

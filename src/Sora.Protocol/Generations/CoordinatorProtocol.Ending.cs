@@ -19,6 +19,7 @@ public static partial class CoordinatorProtocol
             return;
         turn.Update(worker with { Stage = WorkerStage.Finished, HeldStep = (long)finished.Step, WeightsSha256 = finished.WeightsSha256 });
         turn.State = turn.State with { LastStep = Math.Max(turn.State.LastStep, (long)finished.Step) };
+        ResolveDoubt(turn);
     }
 
     /// <summary>The last step is committed and saved. Who has not finished yet holds nothing that would be missed.</summary>
@@ -89,6 +90,14 @@ public static partial class CoordinatorProtocol
         foreach (var worker in turn.Workers.Where(worker => worker is { Draining: true, Stage: WorkerStage.Waiting }).ToList())
             Release(turn, worker);
         turn.State = turn.State with { Phase = RunPhase.Gathering, Saver = "" };
+    }
+
+    private static void HearStop(Turn turn, string reason)
+    {
+        if (turn.State.StopReason.Length > 0)
+            return;
+        turn.State = turn.State with { StopReason = reason };
+        turn.Do(new RecordDecision(new StopDecided(reason)));
     }
 
     private static void EndStopped(Turn turn) => End(

@@ -47,6 +47,8 @@ public static partial class CoordinatorProtocol
             NumericsDiffer = decided.NumericsDiffer,
         },
         RunTakenUp => state,
+        WorkerBarred barred => state with { Barred = state.Barred.SetItem(barred.Process, barred.Reason) },
+        StopDecided stop => state with { StopReason = stop.Reason },
         CheckpointTaken taken => state with { Checkpoint = new CheckpointMark(taken.Step, taken.Path), LastStep = Math.Max(state.LastStep, taken.Step) },
         RunEnded ended => state with { Phase = RunPhase.Ended, Outcome = ended.Outcome },
         _ => throw new ArgumentOutOfRangeException(nameof(decision), decision, "unknown decision"),
@@ -62,7 +64,7 @@ public static partial class CoordinatorProtocol
             case WorkerSaid said when turn.State.Workers.TryGetValue(said.Worker, out var worker): Hear(turn, worker, said.Message); break;
             case WorkerSaid said: HearOther(turn, said); break;
             case SecretDrawn drawn: Form(turn, drawn); break;
-            case StopRequested stop: turn.State = turn.State with { StopReason = turn.State.StopReason.Length > 0 ? turn.State.StopReason : stop.Reason }; break;
+            case StopRequested stop: HearStop(turn, stop.Reason); break;
             case TimerFired fired: TimeOut(turn, fired); break;
         }
     }

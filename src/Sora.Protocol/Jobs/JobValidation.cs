@@ -32,6 +32,7 @@ public static partial class JobValidation
         check.AtLeast("save_steps", job.SaveSteps, 0);
         check.AtLeast("save_total_limit", job.SaveTotalLimit, 0);
         check.That("save_to", job.SaveTo.Length == 0 || BucketPattern().IsMatch(job.SaveTo), "use s3://BUCKET/PREFIX, or leave it empty to keep checkpoints in the output folder");
+        check.That("max_shard_size", ByteSize.Parse(job.MaxShardSize) is not null, "use a size above 0, for example 5GB, 500MB or 1000000");
         check.AtLeast("verify_steps", job.VerifySteps, 0);
         check.That("straggler_factor", job.StragglerFactor > 1, "use a number above 1, for example 1.5");
         check.That("straggler_seconds", job.StragglerSeconds >= 0, "use 0 or more");

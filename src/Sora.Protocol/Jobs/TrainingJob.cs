@@ -154,6 +154,10 @@ public sealed record TrainingJob
     [JobKey("write checkpoints beside the training, from a copy in host memory; false: training waits for the disk", Effect = JobEffect.None)]
     public bool SaveAsync { get; init; } = true;
 
+    /// <summary>Largest file of weights or optimizer state in a checkpoint, as <see cref="ByteSize"/> reads it; what is more goes into several.</summary>
+    [JobKey("largest file of weights in a checkpoint: 5GB, 500MB or bytes; more goes into several files", Effect = JobEffect.None)]
+    public string MaxShardSize { get; init; } = "5GB";
+
     /// <summary>Report a step every so many steps.</summary>
     [JobKey("report every so many steps", Effect = JobEffect.None)]
     public int LoggingSteps { get; init; } = 1;

@@ -19,7 +19,7 @@ namespace Sora.Worker.Exchange;
 /// very memory a subtree sum was sent from: it contains that sum, so the sum has left long ago. Likewise the state may be
 /// served while this worker computes: its weights change only after a collective that needs the joiner's share.
 /// </remarks>
-internal sealed class MeshExchange : IGradientExchange
+internal sealed partial class MeshExchange : IGradientExchange
 {
     /// <summary>Elements of a frame: small enough that sending, folding and receiving overlap, large enough that headers cost nothing.</summary>
     internal const int FrameLength = 128 * 1024;
@@ -30,11 +30,12 @@ internal sealed class MeshExchange : IGradientExchange
     private readonly Collectives _collectives;
     private readonly MeshPeers _peers;
     private readonly StateTransfer _state;
+    private readonly ILogger _logger;
     private nint _result;
 
-    private MeshExchange(ExchangeGroup group, long parameters, IReadOnlyList<StateRegion> served, TimeSpan timeout, TimeProvider time)
+    private MeshExchange(ExchangeGroup group, long parameters, IReadOnlyList<StateRegion> served, TimeSpan timeout, TimeProvider time, ILogger logger)
     {
-        _group = group;
+        (_group, _logger) = (group, logger);
         _layout = new ChunkLayout(parameters, group.Members.Count, FrameLength);
         _leaves = new SubtreeLeaves(group, _layout);
         _collectives = new Collectives(group, _layout, _leaves);
@@ -56,7 +57,7 @@ internal sealed class MeshExchange : IGradientExchange
         ExchangeGroup group, ExchangeListener listener, long parameters, IReadOnlyList<StateRegion> served, TimeSpan timeout, TimeProvider time, ILogger logger,
         CancellationToken cancellationToken)
     {
-        var exchange = new MeshExchange(group, parameters, served, timeout, time);
+        var exchange = new MeshExchange(group, parameters, served, timeout, time, logger);
         try
         {
             // Each connection works as soon as it stands: a peer may be done connecting, and fetch or send, while others are still missing here.
@@ -105,11 +106,14 @@ internal sealed class MeshExchange : IGradientExchange
         try
         {
             _result = result;
+            LogExchanging(step);
             Begin(step, ExchangePhase.Totals, totals, stopRequested);
             Scatter(subtrees);
             for (var folded = 0; folded < _layout.Frames(_group.Rank); folded++)
                 FoldAndSend(WaitForReadyFrame(), subtrees);
-            return WaitForEnd();
+            var ended = WaitForEnd();
+            LogExchanged(step);
+            return ended;
         }
         catch (ExchangeBrokenException e)
         {
@@ -245,4 +249,10 @@ internal sealed class MeshExchange : IGradientExchange
                 _peers.Send(rank, header, address, payload);
         }
     }
+
+    [LoggerMessage(2110, LogLevel.Debug, "Step {Step}: computed, the exchange begins")]
+    private partial void LogExchanging(long step);
+
+    [LoggerMessage(2111, LogLevel.Debug, "Step {Step}: exchanged, the commit begins")]
+    private partial void LogExchanged(long step);
 }

@@ -282,8 +282,11 @@ internal sealed partial class WorkerSession : ILinkOwner
     /// <summary>Brings what the work of a generation tells into the loop.</summary>
     private sealed class Reports(WorkerSession session, string run, long generation) : IWorkReports
     {
-        public void Committed(long step, double computeSeconds, double waitSeconds) =>
+        public void Committed(long step, double computeSeconds, double waitSeconds)
+        {
+            session.LogCommitted(step);
             session.Post(() => session.Committed(generation, step, computeSeconds, waitSeconds));
+        }
 
         public void StateHash(long step, string hash) => session.Post(() =>
             session.Send(new FromWorker { StateHash = new Protocol.Api.StateHash { Run = run, Generation = (ulong)generation, Step = (ulong)step, Hash = hash } }));
@@ -314,4 +317,7 @@ internal sealed partial class WorkerSession : ILinkOwner
 
     [LoggerMessage(2003, LogLevel.Debug, "Work given up: {Message}")]
     private partial void LogAbandoned(string message);
+
+    [LoggerMessage(2004, LogLevel.Debug, "{Steps} steps are committed")]
+    private partial void LogCommitted(long steps);
 }

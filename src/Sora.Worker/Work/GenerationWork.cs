@@ -1,4 +1,5 @@
 using Microsoft.Extensions.Logging;
+using Sora.Model.Training;
 using Sora.Protocol.Exchange;
 using Sora.Protocol.Generations;
 using Sora.Protocol.Wire;
@@ -70,7 +71,7 @@ internal sealed partial class GenerationWork(
         {
             try
             {
-                return work.Train(generation, _exchange!, writesCheckpoints: rank == 0, () => _haltRequested, reports);
+                return work.Train(generation, _exchange!, rank, () => _haltRequested, reports);
             }
             catch (Exception e)
             {
@@ -110,6 +111,11 @@ internal sealed partial class GenerationWork(
                 ? new WorkerEvent.WorkHalted(Number, work.HeldStep, "", [])
                 : new WorkerEvent.WorkHalted(Number, work.HeldStep, e.Message, (e as ExchangeBrokenException)?.Suspects ?? []);
         }
+        catch (NotFiniteException e)
+        {
+            LogBroken(Number, e.Message);
+            return new WorkerEvent.WorkHalted(Number, work.HeldStep, e.Message, [], e.Lanes);
+        }
         finally
         {
             if (endsExchange || !whole)
@@ -133,6 +139,7 @@ internal sealed partial class GenerationWork(
     private bool TakeOver()
     {
         var started = time.GetTimestamp();
+        LogTakingOver(generation.FirstStep);
         work.TakeOver(generation.FirstStep, into =>
         {
             _exchange!.FetchState(generation.Holders, into, _brokenOff.Token);
@@ -159,4 +166,7 @@ internal sealed partial class GenerationWork(
 
     [LoggerMessage(2302, LogLevel.Warning, "Generation {Generation} ends here: {Reason}")]
     private partial void LogBroken(long generation, string reason);
+
+    [LoggerMessage(2303, LogLevel.Debug, "The state of step {Step} is being taken over")]
+    private partial void LogTakingOver(long step);
 }

@@ -45,7 +45,7 @@ public sealed class PostgresJournalTests(PostgresServer postgres)
     [Fact]
     public async Task A_database_that_does_not_answer_is_told_at_the_start()
     {
-        var error = await Assert.ThrowsAsync<SoraException>(() => TestCoordinator.StartAsync(options => options with { JournalConnection = $"Host=127.0.0.1;Port={PostgresServer.FreePort()};Username=sora" }));
+        var error = await Assert.ThrowsAsync<SoraException>(() => TestCoordinator.StartAsync(options => options with { JournalConnection = $"Host=127.0.0.1;Port={Ports.Free()};Username=sora" }));
 
         Assert.Equal(ExitCode.Usage, error.ExitCode);
         Assert.Contains("PostgreSQL", error.Message);

@@ -20,7 +20,7 @@ internal sealed class TestCluster : IAsyncDisposable
     public static async Task<TestCluster> StartAsync(string journal, Func<CoordinatorOptions, CoordinatorOptions>? change = null)
     {
         var cluster = new TestCluster();
-        string[] seeds = [.. Enumerable.Range(0, 3).Select(_ => $"127.0.0.1:{PostgresServer.FreePort()}")];
+        string[] seeds = [.. Enumerable.Range(0, 3).Select(_ => $"127.0.0.1:{Ports.Free()}")];
         foreach (var seed in seeds)
         {
             var options = new CoordinatorOptions { StateDir = cluster._folder, JournalConnection = journal, ClusterListen = seed, ClusterSeeds = seeds, Token = "token", CorpusPatience = TimeSpan.FromSeconds(5) };

@@ -13,7 +13,7 @@ public sealed class JobEntityTests
     [Fact]
     public async Task An_ended_run_leaves_memory()
     {
-        await using var coordinator = await TestCoordinator.StartAsync();
+        await using var coordinator = await TestCoordinator.StartAsync(options => options with { EndedRunMemory = TimeSpan.FromMilliseconds(200) });
         var run = await coordinator.Host.SubmitAsync(TestCoordinator.Submission("fleeting", workers: 1));
         await using var worker = await FakeWorker.DialAsync(coordinator.Host, "w1");
         var generation = await FakeWorker.BeginAsync(worker);
@@ -65,6 +65,26 @@ public sealed class JobEntityTests
         }
 
         Assert.Empty(log.Lines);
+    }
+
+    [Fact]
+    public async Task A_stopped_run_is_resumed_at_once_by_the_same_workers()
+    {
+        await using var coordinator = await TestCoordinator.StartAsync();
+        var stopped = await coordinator.Host.SubmitAsync(TestCoordinator.Submission("again", workers: 1));
+        await using (var worker = await FakeWorker.DialAsync(coordinator.Host, "w1"))
+        {
+            await FakeWorker.BeginAsync(worker);
+            await stopped.StopAsync("enough");
+            await worker.HaltAsync(0);
+            await worker.SaveAsync("/output/checkpoint-0");
+            Assert.IsType<RunStopped>((await TestCoordinator.ToEndAsync(stopped))[^1]);
+        }
+        var resumed = await coordinator.Host.SubmitAsync(TestCoordinator.Submission("again", workers: 1));
+        await using var successor = await FakeWorker.DialAsync(coordinator.Host, "w1", incarnation: "second process of w1");
+        await successor.FinishRunAsync(await FakeWorker.BeginAsync(successor));
+
+        Assert.IsType<RunFinished>((await TestCoordinator.ToEndAsync(resumed))[^1]);
     }
 
     private sealed class WarningLog : ILoggerFactory, ILogger

@@ -70,6 +70,8 @@ public sealed class RunGatewayTests
         await using var again = await FakeWorker.DialAsync(coordinator.Host, "w1", FakeWorker.Training(generation, "w1", 1));
         await again.StepAsync(generation, 2);
         await again.FinishRunAsync(generation);
+        // The run is over before its watcher is back.
+        Assert.NotNull((await again.HearAsync()).Goodbye);
         while (await events.MoveNextAsync())
             seen.Add(events.Current);
 

@@ -104,6 +104,20 @@ public sealed class CoordinatorRecoveryTests
     }
 
     [Fact]
+    public void A_stop_survives_though_nobody_asks_again()
+    {
+        var before = Running();
+        before.Stop();
+        before.Stop();
+        Assert.Equal([new StopDecided("Ctrl-C")], before.Journal.OfType<StopDecided>());
+
+        var after = before.Restart();
+        after.TimeOut(RunTimer.Return);
+
+        Assert.Equal("Ctrl-C", Assert.IsType<RunStopped>(after.Outcome).Reason);
+    }
+
+    [Fact]
     public void The_checkpoint_and_the_outcome_survive()
     {
         var before = Running();

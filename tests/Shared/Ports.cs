@@ -1,7 +1,7 @@
 using System.Net;
 using System.Net.Sockets;
 
-namespace Sora.Cluster.Tests;
+namespace Sora.Tests;
 
 /// <summary>Ports of this machine.</summary>
 internal static class Ports

@@ -1,9 +1,7 @@
 using System.Diagnostics;
-using System.Net;
-using System.Net.Sockets;
 using Npgsql;
 
-namespace Sora.Coordinator.Tests.Cluster;
+namespace Sora.Tests;
 
 /// <summary>A PostgreSQL of its own, on loopback, in a temporary folder.</summary>
 public sealed class PostgresServer : IAsyncLifetime
@@ -37,7 +35,7 @@ public sealed class PostgresServer : IAsyncLifetime
             await RunAsync("chown", "postgres", _folder);
         string[] user = asRoot ? ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"] : ["env"];
         await RunAsync(user[0], [.. user[1..], Path.Combine(programs, "initdb"), "-D", Data, "-U", SuperUser, "--auth=trust", "--no-sync", "--encoding=UTF8", "--locale=C"]);
-        _port = FreePort();
+        _port = Ports.Free();
         _server = Start(user[0], [.. user[1..], Path.Combine(programs, "postgres"), "-D", Data, "-p", $"{_port}", "-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories=", "-c", "fsync=off"]);
         await AnswersAsync();
     }
@@ -66,13 +64,6 @@ public sealed class PostgresServer : IAsyncLifetime
             NpgsqlConnection.ClearAllPools();
         }
         Directory.Delete(_folder, recursive: true);
-    }
-
-    public static int FreePort()
-    {
-        using var listener = new TcpListener(IPAddress.Loopback, 0);
-        listener.Start();
-        return ((IPEndPoint)listener.LocalEndpoint).Port;
     }
 
     private string ConnectionTo(string database) => $"Host=127.0.0.1;Port={_port};Username={SuperUser};Database={database};Timeout=5";
