@@ -10,12 +10,15 @@ namespace Sora.Benchmarks;
 
 /// <summary>
 /// How long the training loop stands still for a checkpoint: written beside the training, and with the loop waiting, the two
-/// taking turns in the same run. Each save is followed by steps, so that the first kind has its time and shows what it costs them.
+/// taking turns in the same run; by one writer, and by several that share it. Each save is followed by steps, so that the first kind
+/// has its time and shows what it costs them.
 /// </summary>
 internal static class CheckpointBenchmark
 {
     private const int Rounds = 8;
     private const int SaveSteps = 50;
+
+    private static readonly int[] _teams = [1, 2, 4];
 
     public static int Run(string[] arguments)
     {
@@ -38,29 +41,34 @@ internal static class CheckpointBenchmark
         using var data = new TrainBenchmark.HashedTokens();
         using var exchange = new LocalExchange(job.Lanes);
         using var trainer = new Trainer(job, TrainBenchmark.VocabSize, CPU);
-        using var writer = new CheckpointWriter(TimeProvider.System);
-        writer.Prepare(trainer);
+        var teams = _teams.Select(size => new Team(size, trainer, Contents)).ToList();
         TimedStep();
         TimedStep();
 
-        var (beside, blocking, writing, plainSteps, busySteps) = (new List<double>(), new List<double>(), new List<double>(), new List<double>(), new List<double>());
+        var (blocking, plainSteps, busySteps) = (new List<double>(), new List<double>(), new List<double>());
         for (var round = 0; round < Rounds; round++)
         {
             blocking.Add(Timed(SaveBlocking));
             plainSteps.Add(TimedStep());
-
-            beside.Add(Timed(() => writer.Begin(
-                trainer, snapshot => Contents(snapshot.Weights, snapshot.Optimizer), outcome => writing.Add((outcome.Error is null ? outcome : throw outcome.Error).Elapsed.TotalSeconds))));
-            busySteps.Add(TimedStep());
-            writer.Wait(Timeout.InfiniteTimeSpan);
-            plainSteps.Add(TimedStep());
+            foreach (var team in teams)
+            {
+                team.Begin();
+                (team.Size == 1 ? busySteps : []).Add(TimedStep());
+                team.Await();
+                plainSteps.Add(TimedStep());
+            }
         }
-        var bytes = CheckpointCatalog.List(output)[^1].Manifest!.Files.Sum(file => file.Bytes);
-        var (step, stall, wait) = (Median(plainSteps), Median(beside), Median(blocking));
-        Console.WriteLine($"4 x 256, context 256, batch 8, {trainer.ParameterCount / 1e6:F2}M parameters, AdamW, fp32, one thread, {Environment.ProcessorCount} cores; a checkpoint has {bytes / 1e6:F1} MB; {Rounds} of each kind in turns, medians (worst)");
+        var files = CheckpointCatalog.List(output)[^1].Manifest!.Files;
+        var (step, wait) = (Median(plainSteps), Median(blocking));
+        Console.WriteLine($"4 x 256, context 256, batch 8, {trainer.ParameterCount / 1e6:F2}M parameters, AdamW, fp32, one thread, {Environment.ProcessorCount} cores; a checkpoint has {files.Sum(file => file.Bytes) / 1e6:F1} MB in {files.Count} files; {Rounds} of each kind in turns, medians (worst)");
         Print("loop waits for the disk", wait, blocking.Max(), step);
-        Print("written beside the loop", stall, beside.Max(), step);
-        Console.WriteLine($"  ratio: {wait / stall:F1}x shorter; written in {Median(writing) * 1e3:F0} ms; a step takes {step * 1e3:F0} ms, with a save beside it {Median(busySteps) * 1e3:F0} ms");
+        foreach (var team in teams)
+        {
+            Print($"written beside the loop, {(team.Size == 1 ? "1 writer" : $"{team.Size} writers, the largest copy")}", Median(team.Stalls), team.Stalls.Max(), step);
+            Console.WriteLine($"    {wait / Median(team.Stalls):F1}x shorter; written in {Median(team.Writing) * 1e3:F0} ms, all on this machine");
+        }
+        Console.WriteLine($"  a step takes {step * 1e3:F0} ms, with a save of one writer beside it {Median(busySteps) * 1e3:F0} ms");
+        teams.ForEach(team => team.Dispose());
 
         double TimedStep() => Timed(() => trainer.RunStep(data, exchange, stopRequested: false));
 
@@ -85,6 +93,56 @@ internal static class CheckpointBenchmark
             Weights = weights,
             Optimizer = optimizer,
         };
+    }
+
+    /// <summary>
+    /// Writers of one checkpoint, here all with the state of one trainer. Their copies are made and measured one after the other, as if
+    /// each had a machine of its own; the longest is what training would stand still for.
+    /// </summary>
+    private sealed class Team : IDisposable
+    {
+        private readonly Trainer _trainer;
+        private readonly DescribeCheckpoint _describe;
+        private readonly CheckpointWriter[] _writers;
+        private readonly List<double> _ended = [];
+
+        public Team(int size, Trainer trainer, DescribeCheckpoint describe)
+        {
+            (_trainer, _describe) = (trainer, describe);
+            _writers = [.. Enumerable.Range(0, size).Select(_ => new CheckpointWriter(TimeProvider.System))];
+            for (var index = 0; index < size; index++)
+                _writers[index].Prepare(trainer, Group(index), describe);
+        }
+
+        public int Size => _writers.Length;
+
+        public List<double> Stalls { get; } = [];
+
+        public List<double> Writing { get; } = [];
+
+        public void Begin() => Stalls.Add(Enumerable.Range(0, Size).Max(index => Timed(() => _writers[index].Begin(_trainer, Group(index), _describe, Ended))));
+
+        public void Await()
+        {
+            foreach (var writer in _writers)
+                writer.Wait(Timeout.InfiniteTimeSpan);
+            Writing.Add(_ended.Max());
+            _ended.Clear();
+        }
+
+        public void Dispose()
+        {
+            foreach (var writer in _writers)
+                writer.Dispose();
+        }
+
+        private SaveGroup Group(int index) => Size == 1 ? SaveGroup.Alone : new SaveGroup(index, Size, $"team{Size}");
+
+        private void Ended(SaveOutcome outcome)
+        {
+            lock (_ended)
+                _ended.Add((outcome.Error is null ? outcome : throw outcome.Error).Elapsed.TotalSeconds);
+        }
     }
 
     private static void Print(string how, double seconds, double worst, double step) => Console.WriteLine(string.Create(CultureInfo.InvariantCulture,

@@ -1,3 +1,5 @@
+using System.Security.Cryptography;
+
 namespace Sora.Cluster.Tests;
 
 /// <summary>A run is a pure function: how many workers evaluate it, and whether it was interrupted, cannot be seen in its weights.</summary>
@@ -29,6 +31,30 @@ public sealed class SameBytesTests(TrainingFixture fixture) : IClassFixture<Trai
         var resumed = await TrainAsync(job, after, "--output", fixture.NewOutput(), "--resume", middle);
 
         Assert.Equal(undisturbed, resumed);
+    }
+
+    [Fact]
+    public async Task Checkpoints_hold_the_same_files_however_many_workers_wrote_them()
+    {
+        var job = fixture.WriteJob("decoder", "save_steps: 2\nsave_total_limit: 0\nmax_shard_size: 20KB");
+        var (alone, together) = (fixture.NewOutput(), fixture.NewOutput());
+        Assert.Equal(await TrainAsync(job, 1, "--output", alone), await TrainAsync(job, 3, "--output", together));
+
+        Assert.Equal(Files(alone), Files(together));
+        Assert.Contains(Files(alone).Keys, name => name.StartsWith("step-00000002/model-00002-of-", StringComparison.Ordinal));
+        var verified = await SoraProcess.RunAsync(["checkpoint", "verify", together], Deadline);
+        Assert.True(verified.ExitCode == 0, verified.Errors);
+
+        // The job tells how many workers it asked for, and the manifest what the job's file hashes to.
+        static SortedDictionary<string, string> Files(string output)
+        {
+            var checkpoints = Path.Combine(output, "checkpoints");
+            return new SortedDictionary<string, string>(
+                Directory.GetFiles(checkpoints, "*", SearchOption.AllDirectories)
+                    .Where(path => Path.GetFileName(path) is not ("job.json" or "manifest.json"))
+                    .ToDictionary(path => Path.GetRelativePath(checkpoints, path), path => Convert.ToHexStringLower(SHA256.HashData(File.ReadAllBytes(path)))),
+                StringComparer.Ordinal);
+        }
     }
 
     [Fact]

@@ -17,6 +17,7 @@ internal static class DecisionFormat
         SubmissionAccepted => "submitted:v2",
         GenerationDecided => "generation-formed:v2",
         RunTakenUp => "taken-up:v1",
+        WorkerBarred => "worker-barred:v1",
         StopDecided => "stop-decided:v1",
         CheckpointTaken => "checkpoint-taken:v1",
         RunEnded { Outcome: RunFinished } => "finished:v1",
@@ -32,6 +33,12 @@ internal static class DecisionFormat
             case SubmissionAccepted accepted: WriteSpec(ref writer, accepted.Spec); break;
             case GenerationDecided decided: WriteGeneration(ref writer, decided); break;
             case RunTakenUp: writer.WriteArrayHeader(0); break;
+            case WorkerBarred barred:
+                writer.WriteArrayHeader(3);
+                writer.Write(barred.Process.Worker);
+                writer.Write(barred.Process.Incarnation);
+                writer.Write(barred.Reason);
+                break;
             case StopDecided stop:
                 writer.WriteArrayHeader(1);
                 writer.Write(stop.Reason);
@@ -70,7 +77,7 @@ internal static class DecisionFormat
     }
 
     public static bool Knows(string manifest) =>
-        manifest is "submitted:v1" or "submitted:v2" or "generation-formed:v1" or "generation-formed:v2" or "taken-up:v1" or "stop-decided:v1" or "checkpoint-taken:v1" or "finished:v1" or "stopped:v1" or "failed:v1";
+        manifest is "submitted:v1" or "submitted:v2" or "generation-formed:v1" or "generation-formed:v2" or "taken-up:v1" or "worker-barred:v1" or "stop-decided:v1" or "checkpoint-taken:v1" or "finished:v1" or "stopped:v1" or "failed:v1";
 
     /// <summary>Whether a run whose last event this is, is over.</summary>
     public static bool EndsRun(string manifest) => manifest is "finished:v1" or "stopped:v1" or "failed:v1";
@@ -86,6 +93,7 @@ internal static class DecisionFormat
             "generation-formed:v1" => new GenerationDecided(ReadPlan(ref reader, out var differed), Reference: null!, differed),
             "generation-formed:v2" => ReadGeneration(ref reader),
             "taken-up:v1" => new RunTakenUp(),
+            "worker-barred:v1" => new WorkerBarred(new WorkerProcess(reader.ReadString()!, reader.ReadString()!), reader.ReadString()!),
             "stop-decided:v1" => new StopDecided(reader.ReadString()!),
             "checkpoint-taken:v1" => new CheckpointTaken(reader.ReadInt64(), reader.ReadString()!, reader.ReadString()!),
             "finished:v1" => new RunEnded(new RunFinished(reader.ReadInt64(), reader.ReadDouble(), Optional(reader.ReadDouble()), reader.ReadString()!, reader.ReadString()!)),

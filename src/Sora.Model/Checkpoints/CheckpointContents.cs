@@ -37,6 +37,16 @@ public sealed record CheckpointContents
     /// <summary>The optimizer's state, under names of its own.</summary>
     public required IReadOnlyList<NamedTensor> Optimizer { get; init; }
 
+    /// <summary>Who writes it together with this worker; of the tensors, this worker needs only those of its share.</summary>
+    public SaveGroup Group { get; init; } = SaveGroup.Alone;
+
+    /// <summary>What this worker writes of it.</summary>
+    internal CheckpointShare Share
+    {
+        get => field ?? CheckpointShare.Deal(Layout, Group.Count)[Group.Index];
+        init;
+    }
+
     /// <summary>The network.</summary>
     internal ModelDescription Description => ModelDescription.Of(Job, Tokenizer.VocabSize, Tokenizer.EndOfText);
 

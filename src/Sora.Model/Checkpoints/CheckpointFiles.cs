@@ -20,7 +20,8 @@ internal static class CheckpointFiles
         if (share.Index == 0)
             WriteSmallFiles(contents, share.Layout, folder, disk, digests);
         var weightsHash = WriteWeights(contents, share, folder, disk, digests);
-        using (var state = ToHost(contents.Optimizer))
+        var ours = share.OptimizerNames.ToHashSet(StringComparer.Ordinal);
+        using (var state = ToHost(contents.Optimizer.Where(tensor => ours.Contains(tensor.Name))))
         {
             var raw = state.Tensors.Select(TensorFiles.ToRaw).ToDictionary(tensor => tensor.Name, StringComparer.Ordinal);
             foreach (var file in share.Optimizer)
@@ -68,7 +69,7 @@ internal static class CheckpointFiles
     private static FileDigest Write(TensorFile file, Dictionary<string, RawTensor> raw, string folder, Disk disk) => SafetensorsWriter.Write(
         Path.Combine(folder, file.Name), [.. file.Tensors.Select(tensor => raw[tensor.Name])], SafetensorsWriter.PyTorchMetadata, disk);
 
-    private static OwnedTensors ToHost(IReadOnlyList<NamedTensor> tensors)
+    private static OwnedTensors ToHost(IEnumerable<NamedTensor> tensors)
     {
         using var scope = torch.NewDisposeScope();
         return new OwnedTensors([.. tensors.Select(tensor => new NamedTensor(tensor.Name, tensor.Value.detach().cpu().contiguous().DetachFromDisposeScope()))]);

@@ -29,6 +29,7 @@ public static class CheckpointFolder
     {
         ArgumentOutOfRangeException.ThrowIfNegative(saveTotalLimit);
         ArgumentOutOfRangeException.ThrowIfNegative(contents.Step);
+        ArgumentOutOfRangeException.ThrowIfNotEqual(contents.Group.Count, 1);
         var parent = CheckpointCatalog.FolderOf(contents.OutputDir);
         var final = Path.Combine(parent, NameOf(contents.Step));
         var temporary = PartialFolder.NameFor(final);
@@ -37,7 +38,7 @@ public static class CheckpointFolder
             Publication.CreateDurably(parent, disk);
             disk.CreateFolder(temporary);
             PartialFolder.RemoveLeftovers(parent, Directory.GetLastWriteTimeUtc(temporary), disk);
-            var manifest = CheckpointFiles.Write(contents, CheckpointShare.Whole(contents.Layout), temporary, disk);
+            var manifest = CheckpointFiles.Write(contents, contents.Share, temporary, disk);
             disk.Write(Path.Combine(temporary, CheckpointManifest.FileName), manifest.ToUtf8());
             disk.FlushFolder(temporary);
             Publication.Publish(temporary, final, disk);

@@ -10,9 +10,6 @@ namespace Sora.Model.Checkpoints;
 /// <param name="Optimizer">Files of the optimizer's state it writes.</param>
 internal sealed record CheckpointShare(CheckpointLayout Layout, int Index, int Count, IReadOnlyList<TensorFile> Weights, IReadOnlyList<TensorFile> Optimizer)
 {
-    /// <summary>Everything.</summary>
-    public static CheckpointShare Whole(CheckpointLayout layout) => new(layout, 0, 1, layout.Weights, layout.Optimizer);
-
     /// <summary>Whether this writer tells what the weights hash to, which takes all of them one after the other.</summary>
     public bool HashesWeights => Index == 0;
 

@@ -5,10 +5,14 @@ namespace Sora.Model.Checkpoints;
 
 /// <summary>How the writing of a checkpoint ended.</summary>
 /// <param name="Step">The step it was of.</param>
-/// <param name="Saved">The checkpoint; null: there is none.</param>
+/// <param name="Saved">The checkpoint; null: there is none, or another writer of it completes it.</param>
 /// <param name="Error">Why there is none.</param>
 /// <param name="Elapsed">From the copy to the end.</param>
-public sealed record SaveOutcome(long Step, CheckpointInfo? Saved, CheckpointWriteException? Error, TimeSpan Elapsed);
+/// <param name="Abandoned">Earlier ones that will never be completed; to be shown.</param>
+public sealed record SaveOutcome(long Step, CheckpointInfo? Saved, CheckpointWriteException? Error, TimeSpan Elapsed, IReadOnlyList<AbandonedCheckpoint> Abandoned);
+
+/// <summary>Makes the contents of a checkpoint out of tensors: all of the state's, or those a share needs.</summary>
+public delegate CheckpointContents DescribeCheckpoint(IReadOnlyList<NamedTensor> weights, IReadOnlyList<NamedTensor> optimizer);
 
 /// <summary>
 /// Writes checkpoints beside the training: the training thread stands still only while the state is copied in host memory.
@@ -17,6 +21,8 @@ public sealed record SaveOutcome(long Step, CheckpointInfo? Saved, CheckpointWri
 /// <param name="time">Measures, and limits waiting.</param>
 public sealed class CheckpointWriter(TimeProvider time) : IDisposable
 {
+    private CheckpointLayout? _layout;
+    private CheckpointShare? _share;
     private StateSnapshot? _snapshot;
     private Task<SaveOutcome>? _writing;
 
@@ -29,22 +35,37 @@ public sealed class CheckpointWriter(TimeProvider time) : IDisposable
     /// <summary>Whether the checkpoint of a step is written, or on its way.</summary>
     public bool Has(long step) => Step == step && _writing is { } writing && (!writing.IsCompleted || writing is { IsCompletedSuccessfully: true, Result.Saved: not null });
 
-    /// <summary>Makes room for the copy, so that the first save need not.</summary>
-    public void Prepare(Trainer trainer) => _snapshot ??= trainer.NewSnapshot();
-
-    /// <summary>Copies the state and begins to write it. Nothing may be under way.</summary>
+    /// <summary>Makes room for the copy of what this worker writes, so that the first save need not.</summary>
     /// <param name="trainer">The same at every call.</param>
-    /// <param name="describe">Makes the contents out of the copy; called once, here.</param>
+    /// <param name="group">Who writes.</param>
+    /// <param name="describe">Called once, if at all, with the trainer's own tensors.</param>
+    public void Prepare(Trainer trainer, SaveGroup group, DescribeCheckpoint describe)
+    {
+        if (_share is { } prepared && (prepared.Index, prepared.Count) == (group.Index, group.Count))
+            return;
+        Wait(Timeout.InfiniteTimeSpan);
+        _snapshot?.Dispose();
+        (_snapshot, _share) = (null, null);
+        _layout ??= LayoutOf(trainer, describe);
+        var share = CheckpointShare.Deal(_layout, group.Count)[group.Index];
+        _snapshot = trainer.NewSnapshot(share.WeightNames, share.OptimizerNames);
+        _share = share;
+    }
+
+    /// <summary>Copies this worker's share of the state and begins to write it. Nothing may be under way.</summary>
+    /// <param name="trainer">The same at every call.</param>
+    /// <param name="group">Who writes.</param>
+    /// <param name="describe">Makes the contents out of the copy; called here.</param>
     /// <param name="ended">Told how it ended, on another thread.</param>
-    public void Begin(Trainer trainer, Func<StateSnapshot, CheckpointContents> describe, Action<SaveOutcome> ended)
+    public void Begin(Trainer trainer, SaveGroup group, DescribeCheckpoint describe, Action<SaveOutcome> ended)
     {
         if (IsWriting)
             throw new InvalidOperationException($"The checkpoint of step {Step} is still being written.");
         Wait(Timeout.InfiniteTimeSpan);
-        Prepare(trainer);
+        Prepare(trainer, group, describe);
         var started = time.GetTimestamp();
         trainer.CopyTo(_snapshot!);
-        var contents = describe(_snapshot!);
+        var contents = describe(_snapshot!.Weights, _snapshot.Optimizer) with { Group = group, Share = _share! };
         Step = contents.Step;
         // A thread of its own: it waits for the disk most of the time.
         _writing = Task.Factory.StartNew(Write, CancellationToken.None, TaskCreationOptions.LongRunning, TaskScheduler.Default);
@@ -54,12 +75,12 @@ public sealed class CheckpointWriter(TimeProvider time) : IDisposable
             SaveOutcome outcome;
             try
             {
-                var saved = CheckpointStore.Save(contents);
-                outcome = new SaveOutcome(contents.Step, saved, null, time.GetElapsedTime(started));
+                var (saved, abandoned) = CheckpointStore.SaveShare(contents);
+                outcome = new SaveOutcome(contents.Step, saved, null, time.GetElapsedTime(started), abandoned);
             }
             catch (CheckpointWriteException exception)
             {
-                outcome = new SaveOutcome(contents.Step, null, exception, time.GetElapsedTime(started));
+                outcome = new SaveOutcome(contents.Step, null, exception, time.GetElapsedTime(started), []);
             }
             ended(outcome);
             return outcome;
@@ -89,5 +110,19 @@ public sealed class CheckpointWriter(TimeProvider time) : IDisposable
         // An error was, or will be, somebody else's to tell; here only the memory counts.
         ((IAsyncResult?)_writing)?.AsyncWaitHandle.WaitOne();
         _snapshot?.Dispose();
+    }
+
+    private static CheckpointLayout LayoutOf(Trainer trainer, DescribeCheckpoint describe)
+    {
+        var (weights, optimizer) = (trainer.Weights, trainer.OptimizerState);
+        try
+        {
+            return describe(weights, optimizer).Layout;
+        }
+        finally
+        {
+            foreach (var view in weights.Concat(optimizer))
+                view.Value.Dispose();
+        }
     }
 }

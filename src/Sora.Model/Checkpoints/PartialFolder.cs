@@ -10,6 +10,9 @@ namespace Sora.Model.Checkpoints;
 /// </summary>
 internal static partial class PartialFolder
 {
+    /// <summary>How the names of those end that several processes write into.</summary>
+    public const string SharedSuffix = ".shared.partial";
+
     private static readonly TimeSpan _abandoned = TimeSpan.FromMinutes(10);
 
     /// <summary>A name beside the final one, never used before.</summary>
@@ -37,11 +40,14 @@ internal static partial class PartialFolder
     /// <param name="parent">Where to look.</param>
     /// <param name="now">The time by the clock of that file system.</param>
     /// <param name="disk">Where it lies.</param>
-    public static void RemoveLeftovers(string parent, DateTime now, Disk disk)
+    /// <param name="sharedToo">Also those that several processes wrote into.</param>
+    public static void RemoveLeftovers(string parent, DateTime now, Disk disk, bool sharedToo = true)
     {
         foreach (var leftover in Directory.GetDirectories(parent, ".*.partial"))
         {
             var name = Path.GetFileName(leftover);
+            if (!sharedToo && name.EndsWith(SharedSuffix, StringComparison.Ordinal))
+                continue;
             // Under a name of its own first: if the owner lives after all, its rename finds nothing instead of half a checkpoint.
             if (IsOfDeadProcess(name) || LastWrite(leftover) < now - _abandoned)
                 TryTakeAway(leftover, NameFor(Path.Combine(parent, Step().Match(name) is { Success: true } step ? step.Value : "step-0")), disk);
@@ -67,7 +73,7 @@ internal static partial class PartialFolder
     {
         try
         {
-            return Directory.GetFiles(folder).Select(File.GetLastWriteTimeUtc).Append(Directory.GetLastWriteTimeUtc(folder)).Max();
+            return Directory.GetFiles(folder, "*", SearchOption.AllDirectories).Select(File.GetLastWriteTimeUtc).Append(Directory.GetLastWriteTimeUtc(folder)).Max();
         }
         catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
         {

@@ -3,6 +3,12 @@ using static TorchSharp.torch;
 
 namespace Sora.Model.Training;
 
+/// <summary>A run of neighbouring weights in a flat tensor.</summary>
+/// <param name="Start">Its first element.</param>
+/// <param name="Length">Its elements.</param>
+/// <param name="Places">The weights in it.</param>
+internal sealed record FlatRun(long Start, long Length, IReadOnlyList<(Weight Weight, long Offset)> Places);
+
 /// <summary>
 /// Where each weight lies in one flat tensor. Matrices come first and are decayed, vectors (norms, biases) follow and are
 /// not, so that an optimizer works on two runs of memory instead of one call a weight.
@@ -39,14 +45,40 @@ internal sealed class FlatLayout
     }
 
     /// <summary>Views of a flat tensor by the names the weights have in files, each with a prefix.</summary>
-    public IEnumerable<NamedTensor> Named(Tensor flat, string prefix = "")
+    public IEnumerable<NamedTensor> Named(Tensor flat, string prefix = "") => Named(flat, new FlatRun(0, Length, _places), prefix);
+
+    /// <summary>The same of a tensor that holds one run.</summary>
+    public static IEnumerable<NamedTensor> Named(Tensor flat, FlatRun run, string prefix)
     {
-        foreach (var place in _places)
+        foreach (var (weight, offset) in run.Places)
         {
-            using var whole = View(flat, place);
-            foreach (var (name, view) in place.Weight.Views(whole))
+            using var whole = View(flat, (weight, offset - run.Start));
+            foreach (var (name, view) in weight.Views(whole))
                 yield return new NamedTensor(prefix + name, view);
         }
+    }
+
+    /// <summary>The weights of which some part is wanted, as few runs as that makes.</summary>
+    public IEnumerable<FlatRun> Runs(Func<string, bool> wanted)
+    {
+        var run = new List<(Weight Weight, long Offset)>();
+        foreach (var place in _places)
+        {
+            if (place.Weight.Parts.Any(part => wanted(part.Name)))
+            {
+                run.Add(place);
+            }
+            else if (run.Count > 0)
+            {
+                yield return Run(run);
+                run = [];
+            }
+        }
+        if (run.Count > 0)
+            yield return Run(run);
+
+        static FlatRun Run(List<(Weight Weight, long Offset)> places) =>
+            new(places[0].Offset, places[^1].Offset + places[^1].Weight.Value.numel() - places[0].Offset, places);
     }
 
     private void Place(Weight weight)

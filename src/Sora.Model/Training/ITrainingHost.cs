@@ -12,6 +12,6 @@ public interface ITrainingHost
     /// <summary>An evaluation was made; the result is the same on every worker.</summary>
     void OnEvaluation(EvaluationResult result);
 
-    /// <summary>Time for a checkpoint. Every worker is told; one of them writes.</summary>
+    /// <summary>Time for a checkpoint. Every worker is told, after all of them have been heard in this generation.</summary>
     void SaveCheckpoint(Trainer trainer);
 }

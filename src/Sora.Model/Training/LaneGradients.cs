@@ -18,6 +18,7 @@ internal sealed class LaneGradients : IDisposable
     private readonly MicroBatch _batch;
     private readonly GradientBuffer? _narrow;
     private readonly TimeProvider _time;
+    private readonly List<(int Lane, double LossSum, Tensor Norm)> _evaluated = [];
 
     public LaneGradients(TrainingJob job, LanguageModel model, FlatLayout layout, Device device, TimeProvider time)
     {
@@ -36,8 +37,19 @@ internal sealed class LaneGradients : IDisposable
     /// <summary>Buffers; whoever gets one from this class returns it here, or all of them after the step.</summary>
     public GradientBufferPool Pool { get; }
 
-    /// <summary>Time spent waiting for data since it was last read.</summary>
-    public TimeSpan DataTime { get; set; }
+    /// <summary>Time spent waiting for data in this step.</summary>
+    public TimeSpan DataTime { get; private set; }
+
+    /// <summary>Forgets the lanes of the step before.</summary>
+    public void Begin()
+    {
+        _evaluated.Clear();
+        DataTime = TimeSpan.Zero;
+    }
+
+    /// <summary>Lanes of this step whose loss or gradient are not finite. The sum of all lanes cannot tell which they are.</summary>
+    public IReadOnlyList<int> NotFinite() =>
+        [.. _evaluated.Where(lane => !double.IsFinite(lane.LossSum) || !float.IsFinite(lane.Norm.item<float>())).Select(lane => lane.Lane)];
 
     /// <summary>The gradient of all lanes of a node of the lane tree; needs one buffer a level. Adds the lanes' totals in lane order.</summary>
     /// <exception cref="ExchangeBrokenException">The exchange broke meanwhile.</exception>
@@ -92,6 +104,8 @@ internal sealed class LaneGradients : IDisposable
             targets += count;
         }
         totals.Add(new LaneTotals(lane, lossSum, targets));
+        // Nobody waits for the device here: it is read only if something is wrong, and by then the sum lies elsewhere.
+        _evaluated.Add((lane, lossSum, sum.Flat.norm()));
         return sum;
     }
 }

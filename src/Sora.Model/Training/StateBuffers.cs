@@ -5,12 +5,12 @@ using static TorchSharp.torch;
 
 namespace Sora.Model.Training;
 
-/// <summary>Host memory for a whole state of a <see cref="Trainer"/>, beside the one it computes with: one flat fp32 tensor a part.</summary>
+/// <summary>Host memory for a state of a <see cref="Trainer"/>, beside the one it computes with: one flat fp32 tensor a part.</summary>
 public sealed class StateBuffers : IDisposable
 {
-    internal StateBuffers(int parts, long length, Device device)
+    internal StateBuffers(IEnumerable<long> lengths, Device device)
     {
-        Parts = [.. Enumerable.Range(0, parts).Select(_ => Allocate(length, device))];
+        Parts = [.. lengths.Select(length => Allocate(length, device))];
         Regions = RegionsOf(Parts);
     }
 

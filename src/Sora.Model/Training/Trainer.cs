@@ -115,10 +115,13 @@ public sealed class Trainer : IDisposable
     }
 
     /// <summary>Memory in which another trainer's <see cref="StateRegions"/> can be gathered.</summary>
-    public StateBuffers NewStateBuffers() => new(State.Count, _layout.Length, _device);
+    public StateBuffers NewStateBuffers() => new(State.Select(_ => _layout.Length), _device);
 
-    /// <summary>Memory for copies of this trainer's state that outlast the step; as large as weights and optimizer state together.</summary>
-    public StateSnapshot NewSnapshot() => new(NewStateBuffers(), _layout, _optimizer.State.Select(state => state.Name));
+    /// <summary>Memory for copies of this trainer's state, or part of it, that outlast the step.</summary>
+    /// <param name="weights">Names of the weights to copy; null: all.</param>
+    /// <param name="optimizerState">Names in the optimizer's state to copy; null: all.</param>
+    public StateSnapshot NewSnapshot(IEnumerable<string>? weights = null, IEnumerable<string>? optimizerState = null) =>
+        new(_layout, _optimizer.State.Select(state => state.Name), weights?.ToHashSet(StringComparer.Ordinal), optimizerState?.ToHashSet(StringComparer.Ordinal), _device);
 
     /// <summary>Copies the state of this step.</summary>
     /// <param name="snapshot">From <see cref="NewSnapshot"/> of this trainer; nobody reads it now.</param>
@@ -128,13 +131,13 @@ public sealed class Trainer : IDisposable
     /// <param name="data">Training data.</param>
     /// <param name="exchange">Sums the lanes of all workers.</param>
     /// <param name="stopRequested">Whether this worker was asked to halt after this step.</param>
-    /// <exception cref="SoraException">The loss or the gradient is not finite. The step is not applied.</exception>
+    /// <exception cref="NotFiniteException">The loss or the gradient is not finite. The step is not applied.</exception>
     /// <exception cref="ExchangeBrokenException">A peer was lost. The step is not applied.</exception>
     public StepResult RunStep(IBatchSource data, IGradientExchange exchange, bool stopRequested)
     {
         var started = _time.GetTimestamp();
         using var scope = NewDisposeScope();
-        _lanes.DataTime = TimeSpan.Zero;
+        _lanes.Begin();
         try
         {
             var lanes = new List<LaneTotals>(exchange.Lanes.Count);
@@ -273,11 +276,11 @@ public sealed class Trainer : IDisposable
         var norm = gradient.norm().item<float>() / (double)totals.TargetTokens;
         if (!double.IsFinite(loss) || !double.IsFinite(norm))
         {
-            throw new SoraException(
+            throw new NotFiniteException(
                 $"The run diverged at step {Step}: loss {loss}, gradient norm {norm}. The step was not applied. " +
                 $"Resume from the last checkpoint with a lower learning_rate (now {Job.LearningRate:g4}), more warmup_steps or a smaller max_grad_norm" +
                 (Job.Dtype == Precision.Bf16 ? ", or with dtype: fp32." : "."),
-                ExitCode.Diverged);
+                _lanes.NotFinite());
         }
         var clip = Job.MaxGradNorm > 0 && norm > Job.MaxGradNorm ? Job.MaxGradNorm / norm : 1;
         gradient.mul_(clip / totals.TargetTokens);

@@ -22,8 +22,9 @@ public static class TrainingLoop
         Trainer trainer, IBatchSource data, IGradientExchange exchange, ITrainingHost host, long evaluatedStep = -1, long savedStep = -1)
     {
         var job = trainer.Job;
-        // Without a step nobody would wait for those who are still taking up the state.
-        if (trainer.Step == job.MaxSteps)
+        // Without a step nobody would wait for those who are still taking up the state, and who writes a checkpoint together is
+        // known when all are there.
+        if (trainer.Step == job.MaxSteps || SaveIsDue())
             trainer.AwaitOthers(exchange);
         DoWhatIsDue();
         while (trainer.Step < job.MaxSteps)
@@ -42,9 +43,11 @@ public static class TrainingLoop
         {
             if (trainer.Step > evaluatedStep && Due(job.EvalSteps) && trainer.Evaluate(data, exchange) is { } evaluation)
                 host.OnEvaluation(evaluation);
-            if (trainer.Step > savedStep && Due(job.SaveSteps))
+            if (SaveIsDue())
                 host.SaveCheckpoint(trainer);
         }
+
+        bool SaveIsDue() => trainer.Step > savedStep && Due(job.SaveSteps);
 
         bool Due(int every) => trainer.Step == job.MaxSteps || (every > 0 && trainer.Step > 0 && trainer.Step % every == 0);
     }

@@ -103,6 +103,9 @@ public sealed record GenerationDecided(GenerationPlan Plan, CanaryReference Refe
     public override int GetHashCode() => HashCode.Combine(Plan.Number, Plan.FirstStep, Reference, NumericsDiffer);
 }
 
+/// <summary>A process was found to compute wrongly, and takes no part in the run any more. A new one of the same name may prove itself.</summary>
+public sealed record WorkerBarred(WorkerProcess Process, string Reason) : RunDecision;
+
 /// <summary>Somebody wants the run to end at the next step boundary. Whoever asked need not ask the next coordinator again.</summary>
 public sealed record StopDecided(string Reason) : RunDecision;
 

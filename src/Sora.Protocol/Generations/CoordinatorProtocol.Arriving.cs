@@ -38,6 +38,11 @@ public static partial class CoordinatorProtocol
             turn.Tell(hello.Worker, Farewell(run, outcome: null));
             return;
         }
+        if (turn.State.Barred.TryGetValue(new WorkerProcess(hello.Worker, hello.Incarnation), out var reason))
+        {
+            turn.Tell(hello.Worker, Goodbye(reason, ExitCode.Failure));
+            return;
+        }
         if (turn.State.Workers.TryGetValue(hello.Worker, out var known) && known.Incarnation != hello.Incarnation)
         {
             PutOut(turn, known, "it was started again.");
@@ -110,6 +115,8 @@ public static partial class CoordinatorProtocol
     {
         var standing = hello.Standing;
         var worker = New(hello) with { Draining = standing.Draining, Canary = standing.Canary, HeldStep = standing.Step, Endpoints = [.. standing.Endpoints] };
+        if (turn.State.Blemishes.TryGetValue(worker.Process, out var blemish))
+            worker = worker with { Corruptions = blemish.Corruptions, Distrusted = blemish.Distrusted };
         if (worker.Canary.Length == 0)
         {
             turn.Update(worker with { Stage = WorkerStage.Assigned });

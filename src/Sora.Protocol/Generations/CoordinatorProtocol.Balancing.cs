@@ -60,7 +60,7 @@ public static partial class CoordinatorProtocol
 
     /// <summary>Equal shares, or in proportion to speed where that is asked for and known of everybody.</summary>
     private static IReadOnlyList<LaneRange> Deal(Turn turn, List<WorkerState> members) =>
-        turn.Spec.Straggler == StragglerPolicy.Replace && members.TrueForAll(member => member.SecondsPerLane > 0)
+        turn.Spec.Straggler == StragglerPolicy.Replace && turn.State.Doubt is null && members.TrueForAll(member => member.SecondsPerLane > 0)
             ? LaneRange.ByPace([.. members.Select(member => member.SecondsPerLane)], turn.Spec.Lanes)
             : [.. Enumerable.Range(0, members.Count).Select(rank => LaneRange.OfWorker(rank, members.Count, turn.Spec.Lanes))];
 

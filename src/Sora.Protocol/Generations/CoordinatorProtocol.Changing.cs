@@ -48,7 +48,9 @@ public static partial class CoordinatorProtocol
         }
         turn.Do(new CancelTimer(RunTimer.Halt));
         turn.State = turn.State with { Phase = RunPhase.Gathering };
-        LearnFromGeneration(turn);
+        // One that ended with a step in doubt says nothing about who can work with whom.
+        if (!JudgeDoubt(turn))
+            LearnFromGeneration(turn);
     }
 
     private static void HearHalted(Turn turn, WorkerState worker, Halted halted)
@@ -62,7 +64,10 @@ public static partial class CoordinatorProtocol
         if (!inForce)
             return;
         turn.State = turn.State with { LastStep = Math.Max(turn.State.LastStep, halted.Step) };
+        ResolveDoubt(turn);
         Accuse(turn, worker, halted.Suspects);
+        if (halted.NotFinite)
+            HearNotFinite(turn, worker, halted);
         if (halted.Reason.Length > 0 && (turn.State.Phase != RunPhase.Halting || !turn.State.HaltAtOnce) && turn.State.Phase != RunPhase.Recovering)
             Change(turn, gracefully: false, halted.Reason);
     }
@@ -127,6 +132,8 @@ public static partial class CoordinatorProtocol
     private static void PutOut(Turn turn, WorkerState worker, string reason)
     {
         turn.Forget(worker);
+        if (worker.Corruptions > 0 || worker.Distrusted)
+            turn.State = turn.State with { Blemishes = turn.State.Blemishes.SetItem(worker.Process, new Blemish(worker.Corruptions, worker.Distrusted)) };
         turn.Do(new Publish(new WorkerLeft(worker.Id, reason)));
     }
 

@@ -19,6 +19,7 @@ public static partial class CoordinatorProtocol
             return;
         turn.Update(worker with { Stage = WorkerStage.Finished, HeldStep = (long)finished.Step, WeightsSha256 = finished.WeightsSha256 });
         turn.State = turn.State with { LastStep = Math.Max(turn.State.LastStep, (long)finished.Step) };
+        ResolveDoubt(turn);
     }
 
     /// <summary>The last step is committed and saved. Who has not finished yet holds nothing that would be missed.</summary>

@@ -101,13 +101,13 @@ public static partial class CoordinatorProtocol
         var (highest, saved) = (HighestHeld(turn), SavedStep(turn));
         // One step is computed again sooner than a checkpoint is read; many, held by somebody who slept for long, are not.
         var firstStep = highest >= 0 && highest >= saved - 1 ? highest : saved;
-        var members = Choose(turn, firstStep);
+        var members = InOtherHands(turn, Choose(turn, firstStep));
         var plan = new GenerationPlan(
             drawn.Generation,
             [.. members.Zip(Deal(turn, members), (worker, lanes) => new GenerationMember(worker.Id, lanes))],
             firstStep);
 
-        turn.State = turn.State with { Phase = RunPhase.Joining, Generation = plan, LastGeneration = plan.Number, LastStep = firstStep, HaltAtOnce = false, Hashes = CoordinatorState.NoHashes, Healing = false, UnevenSeconds = 0 };
+        turn.State = turn.State with { Phase = RunPhase.Joining, Generation = plan, LastGeneration = plan.Number, LastStep = firstStep, HaltAtOnce = false, Hashes = CoordinatorState.NoHashes, Healing = false, UnevenSeconds = 0, Doubt = turn.State.Doubt?.Step < firstStep ? null : turn.State.Doubt };
         turn.Do(new RecordDecision(new GenerationDecided(plan, turn.State.Reference!, turn.State.NumericsDiffer)));
         turn.Do(new Publish(new GenerationFormed(plan.Number, [.. members.Select(worker => worker.Id)], plan.FirstStep)));
         turn.Do(new CancelTimer(RunTimer.Arrival));
@@ -120,7 +120,7 @@ public static partial class CoordinatorProtocol
         }
     }
 
-    /// <summary>Holders of the state first, so that as little as possible travels; rank order is the order of ids.</summary>
+    /// <summary>Holders of the state first, so that as little as possible travels; in the order of ids.</summary>
     private static List<WorkerState> Choose(Turn turn, long firstStep)
     {
         var holders = turn.Workers.Where(worker => worker is { Stage: WorkerStage.Waiting, Linked: true } && worker.TrustedStep == firstStep).ToList();

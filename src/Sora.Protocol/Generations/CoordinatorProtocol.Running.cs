@@ -53,6 +53,7 @@ public static partial class CoordinatorProtocol
         if (!Concerns(turn.State, report.Run, report.Generation) || step <= turn.State.LastReport)
             return;
         turn.State = turn.State with { LastReport = step, LastStep = Math.Max(turn.State.LastStep, step), LastLoss = report.Loss, Failures = 0, Accusers = CoordinatorState.NoAccusers };
+        ResolveDoubt(turn);
         var tokensPerSecond = report.StepSeconds > 0 ? report.Tokens / report.StepSeconds : 0;
         turn.Do(new Publish(new StepCommitted(
             step, report.Loss, report.GradNorm, report.LearningRate, tokensPerSecond, turn.State.Generation!.Members.Length,

@@ -46,8 +46,7 @@ public static partial class CoordinatorProtocol
             if (distrusted.Corruptions < CorruptionsBeforePuttingOut)
                 continue;
             var reason = $"its state differed from the others' {distrusted.Corruptions} times. Check its memory and device before using it again.";
-            turn.Tell(worker.Id, new FromCoordinator { Goodbye = new Goodbye { Reason = reason, ExitCode = ExitCode.Failure } });
-            PutOut(turn, worker, reason);
+            Bar(turn, worker.Process, reason);
         }
         turn.State = turn.State with { Healing = true };
     }

@@ -47,6 +47,7 @@ public static partial class CoordinatorProtocol
             NumericsDiffer = decided.NumericsDiffer,
         },
         RunTakenUp => state,
+        WorkerBarred barred => state with { Barred = state.Barred.SetItem(barred.Process, barred.Reason) },
         StopDecided stop => state with { StopReason = stop.Reason },
         CheckpointTaken taken => state with { Checkpoint = new CheckpointMark(taken.Step, taken.Path), LastStep = Math.Max(state.LastStep, taken.Step) },
         RunEnded ended => state with { Phase = RunPhase.Ended, Outcome = ended.Outcome },

@@ -45,6 +45,11 @@ public enum WorkerStage
     Finished,
 }
 
+/// <summary>A process of a worker: what it did wrong is not held against the next one of its name.</summary>
+/// <param name="Worker">Its name.</param>
+/// <param name="Incarnation">Which process of that name.</param>
+public readonly record struct WorkerProcess(string Worker, string Incarnation);
+
 /// <summary>A worker as the coordinator knows it.</summary>
 /// <param name="Id">Its name.</param>
 /// <param name="Incarnation">Which process of that name.</param>
@@ -93,6 +98,9 @@ public sealed record WorkerState(string Id, string Incarnation, string Host, int
     /// <summary>Hash of its weights after the last step; empty until it has finished.</summary>
     public string WeightsSha256 { get; init; } = "";
 
+    /// <summary>Which process it is.</summary>
+    public WorkerProcess Process => new(Id, Incarnation);
+
     /// <summary>The step others may take its state of; -1: none.</summary>
     public long TrustedStep => Distrusted ? -1 : HeldStep;
 
@@ -103,6 +111,11 @@ public sealed record WorkerState(string Id, string Incarnation, string Host, int
     public override string ToString() => $"worker {Id} ({Host}, process {ProcessId})";
 }
 
+/// <summary>What is held against a process of a worker.</summary>
+/// <param name="Corruptions">As <see cref="WorkerState.Corruptions"/>.</param>
+/// <param name="Distrusted">As <see cref="WorkerState.Distrusted"/>.</param>
+public readonly record struct Blemish(int Corruptions, bool Distrusted);
+
 /// <summary>A member of a generation and its lanes.</summary>
 /// <param name="Worker">Worker id.</param>
 /// <param name="Lanes">The lanes it owns.</param>
@@ -110,7 +123,7 @@ public readonly record struct GenerationMember(string Worker, LaneRange Lanes);
 
 /// <summary>An agreed membership.</summary>
 /// <param name="Number">Strictly increasing within a run.</param>
-/// <param name="Members">In rank order, which is the ordinal order of worker ids.</param>
+/// <param name="Members">In rank order: the ordinal order of worker ids, begun elsewhere when lanes are to change hands.</param>
 /// <param name="FirstStep">The first step it evaluates.</param>
 public sealed record GenerationPlan(long Number, ImmutableArray<GenerationMember> Members, long FirstStep);
 
@@ -175,6 +188,15 @@ public sealed record CoordinatorState
 
     /// <summary>Members distrusted since the generation was formed must take the others' state.</summary>
     public bool Healing { get; init; }
+
+    /// <summary>The step that is evaluated once more because its loss or gradient were not finite; null: none.</summary>
+    public StepDoubt? Doubt { get; init; }
+
+    /// <summary>Processes that were found to compute wrongly, and how: they are not taken back.</summary>
+    public ImmutableDictionary<WorkerProcess, string> Barred { get; init; } = ImmutableDictionary<WorkerProcess, string>.Empty;
+
+    /// <summary>What was held against processes that were put out: it still is when they come back.</summary>
+    public ImmutableDictionary<WorkerProcess, Blemish> Blemishes { get; init; } = ImmutableDictionary<WorkerProcess, Blemish>.Empty;
 
     /// <summary>For how long another deal of the lanes would have been much better, in seconds of steps.</summary>
     public double UnevenSeconds { get; init; }

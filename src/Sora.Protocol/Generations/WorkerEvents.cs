@@ -90,7 +90,8 @@ public abstract record WorkerEvent
     /// <param name="Step">Steps the weights have committed; -1: this worker holds no state of the run.</param>
     /// <param name="Reason">What broke; empty: it was asked to halt.</param>
     /// <param name="Suspects">Ids of peers it could not reach or heard nothing from.</param>
-    public sealed record WorkHalted(long Generation, long Step, string Reason, IReadOnlyList<string> Suspects) : WorkerEvent;
+    /// <param name="NotFinite">Loss or gradient of the step were not finite: those of its own lanes where they were not. Null: nothing of the kind.</param>
+    public sealed record WorkHalted(long Generation, long Step, string Reason, IReadOnlyList<string> Suspects, IReadOnlyList<int>? NotFinite = null) : WorkerEvent;
 
     /// <summary>The coordinator wants a checkpoint of the state a halted worker holds.</summary>
     public sealed record SaveOrdered(string Run, long Step) : WorkerEvent;
@@ -151,7 +152,7 @@ public abstract record WorkerEffect
     public sealed record BreakOff(long Generation, string Reason) : WorkerEffect;
 
     /// <summary>Tell that this worker has halted.</summary>
-    public sealed record SendHalted(string Run, long Generation, long Step, string Reason, IReadOnlyList<string> Suspects) : WorkerEffect;
+    public sealed record SendHalted(string Run, long Generation, long Step, string Reason, IReadOnlyList<string> Suspects, IReadOnlyList<int>? NotFinite = null) : WorkerEffect;
 
     /// <summary>Tell that this worker wants to leave.</summary>
     public sealed record SendDraining(string Reason) : WorkerEffect;

@@ -32,7 +32,16 @@ public static class WorkerMessages
         WorkerEffect.SendReady ready => new FromWorker { Ready = new Ready { Run = ready.Run, Generation = (ulong)ready.Generation, Step = (ulong)ready.Step } },
         WorkerEffect.SendHalted halted => new FromWorker
         {
-            Halted = new Halted { Run = halted.Run, Generation = (ulong)halted.Generation, Step = halted.Step, Reason = halted.Reason, Suspects = { halted.Suspects } },
+            Halted = new Halted
+            {
+                Run = halted.Run,
+                Generation = (ulong)halted.Generation,
+                Step = halted.Step,
+                Reason = halted.Reason,
+                Suspects = { halted.Suspects },
+                NotFinite = halted.NotFinite is not null,
+                Lanes = { (halted.NotFinite ?? []).Select(lane => (uint)lane) },
+            },
         },
         WorkerEffect.SendDraining draining => new FromWorker { Draining = new Draining { Reason = draining.Reason } },
         WorkerEffect.SendFinished finished => new FromWorker

@@ -11,7 +11,7 @@ namespace Sora.Protocol.Generations;
 public static class WorkerProtocol
 {
     /// <summary>Version of the messages between workers and coordinators.</summary>
-    public const int Version = 2;
+    public const int Version = 3;
 
     private static readonly IReadOnlyList<WorkerEffect> Nothing = [];
 
@@ -44,7 +44,7 @@ public static class WorkerProtocol
             (_, WorkerEvent.HaltOrdered ordered) when ordered.Run == state.Run => Halt(state, ordered),
 
             (WorkerPhase.Joining or WorkerPhase.Training, WorkerEvent.WorkHalted halted) when halted.Generation == state.Generation =>
-                Halted(state with { Step = halted.Step }, halted.Reason, halted.Suspects),
+                Halted(state with { Step = halted.Step }, halted.Reason, halted.Suspects, halted.NotFinite),
 
             (WorkerPhase.Waiting, WorkerEvent.SaveOrdered ordered) when ordered.Run == state.Run && ordered.Step == state.Step =>
                 (state, [new WorkerEffect.Save(state.Step)]),
@@ -128,12 +128,12 @@ public static class WorkerProtocol
         };
     }
 
-    private static (WorkerProtocolState, IReadOnlyList<WorkerEffect>) Halted(WorkerProtocolState state, string reason, IReadOnlyList<string> suspects)
+    private static (WorkerProtocolState, IReadOnlyList<WorkerEffect>) Halted(WorkerProtocolState state, string reason, IReadOnlyList<string> suspects, IReadOnlyList<int>? notFinite = null)
     {
         var waiting = state with { Phase = WorkerPhase.Waiting };
         if (state is { Draining: true, Linked: false })
             return End(waiting, ExitCode.Ok, "This worker was told to end, and no coordinator is there to wait for.");
-        return (waiting, [new WorkerEffect.SendHalted(state.Run, state.Generation, state.Step, reason, suspects)]);
+        return (waiting, [new WorkerEffect.SendHalted(state.Run, state.Generation, state.Step, reason, suspects, notFinite)]);
     }
 
     private static (WorkerProtocolState, IReadOnlyList<WorkerEffect>) Drain(WorkerProtocolState state, string reason)

@@ -40,6 +40,9 @@ public static class CollectiveWindow
             return serving && current == 0 ? FrameVerdict.Take : FrameVerdict.Reject;
         if (header.Phase is ExchangePhase.StateChunk or ExchangePhase.StateMismatch)
             return fetching && current == 0 ? FrameVerdict.Take : FrameVerdict.Reject;
+        // The first collective cannot end before the joiner takes part in it.
+        if (header.Phase is ExchangePhase.StateProgress)
+            return current == 0 ? FrameVerdict.Take : FrameVerdict.Reject;
         if (header.Sequence < current)
             return FrameVerdict.Drop;
         // A finished sum holds this worker's share, so it cannot exist before this worker has begun.

@@ -19,6 +19,8 @@ public enum ExchangePhase : byte
     StateChunk = 7,
     /// <summary>Instead of a piece: the state here has another size, which the offset tells.</summary>
     StateMismatch = 8,
+    /// <summary>To those who wait for a joiner: it still takes over the state, and more of it has come.</summary>
+    StateProgress = 9,
     /// <summary>Handshake, dialer to acceptor: who I am, and a nonce.</summary>
     Greeting = 16,
     /// <summary>Handshake, acceptor to dialer: my nonce, and proof that I know the secret.</summary>

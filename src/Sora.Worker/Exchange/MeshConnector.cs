@@ -19,6 +19,9 @@ internal sealed partial class MeshConnector(
 {
     private static readonly TimeSpan GreetingTime = TimeSpan.FromSeconds(30);
     private static readonly TimeSpan RetryDelay = TimeSpan.FromMilliseconds(100);
+    private static readonly TimeSpan KnockInterval = TimeSpan.FromSeconds(1);
+    // A worker listens before it is announced and until it ends: one whose system says that nobody listens has ended.
+    private static readonly TimeSpan RefusalPatience = TimeSpan.FromSeconds(2);
     private readonly ExchangeIdentity _self = group.Identity;
 
     /// <exception cref="ExchangeBrokenException">A peer refuses, is gone, or cannot be reached in time.</exception>
@@ -26,7 +29,10 @@ internal sealed partial class MeshConnector(
     {
         using var end = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken, peers.Troubled);
         using var timer = time.CreateTimer(_ => end.Cancel(), null, timeout, Timeout.InfiniteTimeSpan);
-        List<Task> connecting = [AcceptAllAsync(end.Token)];
+        var accepting = AcceptAllAsync(end.Token);
+        List<Task> connecting = [accepting];
+        if (group.Rank == 0)
+            connecting.Add(KnockAsync(accepting, end.Token));
         connecting.AddRange(Enumerable.Range(0, group.Rank).Select(rank => OnOwnThread(() => Dial(rank, end.Token))));
         try
         {
@@ -47,8 +53,10 @@ internal sealed partial class MeshConnector(
     private void Dial(int rank, CancellationToken cancellationToken)
     {
         var member = group.Members[rank];
+        long? refusedSince = null;
         while (true)
         {
+            var refusals = 0;
             foreach (var endpoint in member.Endpoints)
             {
                 try
@@ -79,13 +87,68 @@ internal sealed partial class MeshConnector(
                     // It may not be there yet, or may have stopped accepting for an older generation just now.
                     if (e is not (SocketException or EndOfStreamException))
                         throw;
+                    refusals += IsRefusal(e) ? 1 : 0;
                     LogDialFailed(member.Worker, endpoint, e.Message);
                 }
             }
+            CheckRefused(member, refusals, ref refusedSince);
             cancellationToken.WaitHandle.WaitOne(RetryDelay);
             cancellationToken.ThrowIfCancellationRequested();
         }
     }
+
+    /// <summary>
+    /// Looks whether those who are to dial still live. Who is dialled is looked after by the dialers, and whoever loses rank 0
+    /// learns the reason from it: it is enough that rank 0 looks.
+    /// </summary>
+    private async Task KnockAsync(Task accepting, CancellationToken cancellationToken)
+    {
+        var refusedSince = new long?[group.Members.Count];
+        while (await Task.WhenAny(accepting, Task.Delay(KnockInterval, time, cancellationToken)) != accepting)
+        {
+            foreach (var rank in peers.Unconnected())
+            {
+                var refusals = 0;
+                foreach (var endpoint in group.Members[rank].Endpoints)
+                    refusals += await IsRefusedAsync(endpoint, cancellationToken) ? 1 : 0;
+                CheckRefused(group.Members[rank], refusals, ref refusedSince[rank]);
+            }
+        }
+    }
+
+    private async Task<bool> IsRefusedAsync(string endpoint, CancellationToken cancellationToken)
+    {
+        var address = ExchangeEndpoint.Parse(endpoint);
+        using var socket = ExchangeEndpoint.NewSocket(address);
+        using var limit = new CancellationTokenSource(KnockInterval, time);
+        using var either = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken, limit.Token);
+        try
+        {
+            await socket.ConnectAsync(address, either.Token);
+            return false;
+        }
+        catch (OperationCanceledException) when (!cancellationToken.IsCancellationRequested)
+        {
+            return false;
+        }
+        catch (SocketException e)
+        {
+            return IsRefusal(e);
+        }
+    }
+
+    private void CheckRefused(ExchangeMember member, int refusals, ref long? since)
+    {
+        if (refusals < member.Endpoints.Count)
+            since = null;
+        else if (since is null)
+            since = time.GetTimestamp();
+        else if (time.GetElapsedTime(since.Value) >= RefusalPatience)
+            throw new ExchangeBrokenException($"Connecting generation {_self.Generation} failed: nobody listens at {string.Join(" or ", member.Endpoints)} any more: {member.Worker} has ended.", [member.Worker]);
+    }
+
+    // Of a Unix domain socket whose process ended in good order not even the file is left.
+    private static bool IsRefusal(Exception e) => e is SocketException { SocketErrorCode: SocketError.ConnectionRefused or SocketError.AddressNotAvailable };
 
     private void Greet(Socket socket, int rank)
     {
@@ -158,6 +221,7 @@ internal sealed partial class MeshConnector(
     private bool Admit(Incoming incoming)
     {
         var socket = incoming.Socket;
+        var greeted = false;
         try
         {
             Tune(socket);
@@ -167,6 +231,7 @@ internal sealed partial class MeshConnector(
             {
                 var handshake = new AcceptorHandshake(_self);
                 var greeting = incoming.Greeting ?? Expect(socket, ExchangePhase.Greeting);
+                greeted = true;
                 if (handshake.IsEarly(greeting))
                 {
                     LogEarly(_self.Generation);
@@ -192,7 +257,9 @@ internal sealed partial class MeshConnector(
         }
         catch (Exception e) when (e is SocketException or ObjectDisposedException or EndOfStreamException or InvalidFrameException)
         {
-            LogTurnedAway(e.Message);
+            // Rank 0 of a generation knocks and goes again.
+            if (greeted || e is not EndOfStreamException)
+                LogTurnedAway(e.Message);
         }
         socket.Dispose();
         return false;

@@ -23,7 +23,7 @@ internal sealed class MeshInbox(ExchangeGroup group, Collectives collectives, Me
 
     void IFrameSink.Arrived(PeerConnection peer, in FrameHeader header, byte[] payload)
     {
-        if (header.Phase is ExchangePhase.StateRequest or ExchangePhase.StateMismatch)
+        if (header.Phase is ExchangePhase.StateRequest or ExchangePhase.StateMismatch or ExchangePhase.StateProgress)
         {
             lock (peers.Gate)
             {
@@ -33,7 +33,7 @@ internal sealed class MeshInbox(ExchangeGroup group, Collectives collectives, Me
             }
             if (header.Phase is ExchangePhase.StateRequest)
                 state.Answer(peer.Rank, header, payload);
-            else
+            else if (header.Phase is ExchangePhase.StateMismatch)
                 state.TakeMismatch(peer.Rank, header);
             return;
         }

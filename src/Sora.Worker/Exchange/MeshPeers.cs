@@ -20,6 +20,7 @@ internal sealed class MeshPeers : IDisposable
     private readonly PeerConnection?[] _connections;
     private readonly Standing[] _standings;
     private long _lastProgress;
+    private long _lastSaid;
     private volatile string? _closed;
     private volatile bool _anyGone;
 
@@ -40,6 +41,7 @@ internal sealed class MeshPeers : IDisposable
         (_group, _timeout, _time) = (group, timeout, time);
         _connections = new PeerConnection?[group.Members.Count];
         _standings = new Standing[group.Members.Count];
+        _lastSaid = time.GetTimestamp();
         _watch = time.CreateTimer(_ => WakeUp(), null, timeout / 4, timeout / 4);
     }
 
@@ -152,6 +154,16 @@ internal sealed class MeshPeers : IDisposable
         _lastProgress = _time.GetTimestamp();
         if (wake)
             Monitor.PulseAll(Gate);
+    }
+
+    /// <summary>Lets the peers know, well before they lose patience, that something moves which they cannot see. Needs the lock.</summary>
+    public void SayProgress(in FrameHeader header)
+    {
+        if (_time.GetElapsedTime(_lastSaid) < _timeout / 4)
+            return;
+        _lastSaid = _time.GetTimestamp();
+        foreach (var rank in Peers())
+            Send(rank, header, 0, []);
     }
 
     public void WakeUp()

@@ -54,6 +54,8 @@ internal sealed class StateTransfer(Collectives collectives, MeshPeers peers, St
     {
         _fetch!.Take(rank);
         Ask(rank);
+        // Those who neither give nor take see nothing of this, and wait for this worker's first contribution.
+        peers.SayProgress(collectives.Header(ExchangePhase.StateProgress, 0, default, 0, 0));
         return _fetch.Complete;
     }
 

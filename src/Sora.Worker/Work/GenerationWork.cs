@@ -1,4 +1,5 @@
 using Microsoft.Extensions.Logging;
+using Sora.Model.Training;
 using Sora.Protocol.Exchange;
 using Sora.Protocol.Generations;
 using Sora.Protocol.Wire;
@@ -70,7 +71,7 @@ internal sealed partial class GenerationWork(
         {
             try
             {
-                return work.Train(generation, _exchange!, writesCheckpoints: rank == 0, () => _haltRequested, reports);
+                return work.Train(generation, _exchange!, rank, () => _haltRequested, reports);
             }
             catch (Exception e)
             {
@@ -109,6 +110,11 @@ internal sealed partial class GenerationWork(
             return _breakOffReason is not null
                 ? new WorkerEvent.WorkHalted(Number, work.HeldStep, "", [])
                 : new WorkerEvent.WorkHalted(Number, work.HeldStep, e.Message, (e as ExchangeBrokenException)?.Suspects ?? []);
+        }
+        catch (NotFiniteException e)
+        {
+            LogBroken(Number, e.Message);
+            return new WorkerEvent.WorkHalted(Number, work.HeldStep, e.Message, [], e.Lanes);
         }
         finally
         {

@@ -76,10 +76,10 @@ internal interface IRunWork : IDisposable
     /// <summary>Computes to the last step or until some worker is asked to halt.</summary>
     /// <param name="generation">The generation.</param>
     /// <param name="exchange">Its exchange.</param>
-    /// <param name="writesCheckpoints">Whether this worker is the one that writes them.</param>
+    /// <param name="rank">This worker's in it. The first one writes the last checkpoint.</param>
     /// <param name="haltRequested">Whether this worker was asked to halt after the step being computed.</param>
     /// <param name="reports">Told what happens.</param>
-    WorkEnd Train(WorkerGeneration generation, IGradientExchange exchange, bool writesCheckpoints, Func<bool> haltRequested, IWorkReports reports);
+    WorkEnd Train(WorkerGeneration generation, IGradientExchange exchange, int rank, Func<bool> haltRequested, IWorkReports reports);
 
     /// <summary>Writes a checkpoint of the state held, and reports it, or why there is none.</summary>
     void Save(long step, IWorkReports reports);

@@ -25,6 +25,7 @@ internal sealed partial class RunWork(WorkerOptions options, AssignedCorpus corp
     private TorchInfo? _torch;
     private readonly ILogger _log = options.LoggerFactory.CreateLogger<RunWork>();
     private readonly CheckpointWriter _writer = new(options.Time);
+    private MemberMarks? _marks;
     private string _canary = "";
     private bool _holdsState;
     private bool _toldOfWaiting;
@@ -85,11 +86,9 @@ internal sealed partial class RunWork(WorkerOptions options, AssignedCorpus corp
         _holdsState = true;
     }
 
-    public WorkEnd Train(WorkerGeneration generation, IGradientExchange exchange, bool writesCheckpoints, Func<bool> haltRequested, IWorkReports reports)
+    public WorkEnd Train(WorkerGeneration generation, IGradientExchange exchange, int rank, Func<bool> haltRequested, IWorkReports reports)
     {
-        if (writesCheckpoints && SavesBeside)
-            _writer.Prepare(Trainer);
-        var host = new Host(this, writesCheckpoints, haltRequested, reports);
+        var host = new Host(this, rank == 0, Writers(generation, rank), haltRequested, reports);
         var end = TrainingLoop.Run(Trainer, _batches!, exchange, host, generation.EvaluatedStep, generation.SavedStep);
         return new WorkEnd(end.Step, end.Halted, end.Halted ? "" : host.Saved?.Step == end.Step ? host.Saved.WeightsSha256 : HashWeights());
     }
@@ -99,12 +98,13 @@ internal sealed partial class RunWork(WorkerOptions options, AssignedCorpus corp
         if (HeldStep != step)
             reports.NoCheckpoint(step, $"this worker holds the state of step {HeldStep}");
         else
-            TrySaveCheckpoint(reports, "");
+            TrySaveCheckpoint(SaveGroup.Alone, reports, "");
     }
 
     public void Dispose()
     {
         _writer.Dispose();
+        _marks?.Remove();
         _trainer?.Dispose();
         _batches?.Dispose();
     }
@@ -132,20 +132,38 @@ internal sealed partial class RunWork(WorkerOptions options, AssignedCorpus corp
         Trainer.Restore(checkpoint.Manifest.Step, weights.Tensors, optimizer.Tensors);
     }
 
+    /// <summary>Who writes the checkpoints of a generation that come before the last; to be asked when all members have been heard.</summary>
+    private Func<SaveGroup?> Writers(WorkerGeneration generation, int rank)
+    {
+        var members = generation.Members.Count;
+        if (members <= 1 || _job!.SaveSteps == 0 || _job.SaveTo.Length > 0)
+            return () => rank == 0 ? SaveGroup.Alone : null;
+        _marks?.Remove();
+        var marks = _marks = MemberMarks.Place(_assignment!.OutputDir, generation.Run, generation.Number, generation.Secret, rank, members);
+        return marks.Group;
+    }
+
     /// <summary>Saves beside the training: it goes on with a copy made now.</summary>
-    private void BeginCheckpoint(IWorkReports reports)
+    private void BeginCheckpoint(SaveGroup group, IWorkReports reports)
     {
         // It may have been begun in the generation before, and its report be on its way.
-        if (_writer.Has(Trainer.Step) || !AwaitWriter(reports))
+        if ((group.Count == 1 && _writer.Has(Trainer.Step)) || !AwaitWriter(reports))
             return;
-        LogSaving(Trainer.Step);
-        _writer.Begin(Trainer, snapshot => Contents(snapshot.Weights, snapshot.Optimizer), outcome =>
+        LogSaving(Trainer.Step, group.Index + 1, group.Count);
+        _writer.Begin(Trainer, group, Contents, outcome =>
         {
+            Tell(outcome.Abandoned, reports);
             if (outcome.Saved is { } saved)
                 reports.Checkpoint(saved.Step, saved.Path, saved.WeightsSha256, outcome.Elapsed);
-            else
-                reports.NoCheckpoint(outcome.Step, outcome.Error!.Message + Consolation);
+            else if (outcome.Error is { } error)
+                reports.NoCheckpoint(outcome.Step, error.Message + Consolation);
         });
+    }
+
+    private static void Tell(IEnumerable<AbandonedCheckpoint> abandoned, IWorkReports reports)
+    {
+        foreach (var one in abandoned)
+            reports.NoCheckpoint(one.Step, $"{one.Reason} The next one takes its place.");
     }
 
     /// <summary>There is one copy: the one before must have been written. Peers do not wait for ever, so neither does this.</summary>
@@ -170,11 +188,11 @@ internal sealed partial class RunWork(WorkerOptions options, AssignedCorpus corp
     }
 
     /// <summary>Saves, unless the disk does not let it.</summary>
-    private void TrySaveCheckpoint(IWorkReports reports, string consolation)
+    private void TrySaveCheckpoint(SaveGroup group, IWorkReports reports, string consolation)
     {
         try
         {
-            SaveCheckpoint(reports);
+            SaveCheckpoint(group, reports);
         }
         catch (CheckpointWriteException e)
         {
@@ -182,16 +200,18 @@ internal sealed partial class RunWork(WorkerOptions options, AssignedCorpus corp
         }
     }
 
-    private CheckpointInfo SaveCheckpoint(IWorkReports reports)
+    private CheckpointInfo? SaveCheckpoint(SaveGroup group, IWorkReports reports)
     {
         _writer.Wait(Timeout.InfiniteTimeSpan);
         var started = Time.GetTimestamp();
-        LogSaving(Trainer.Step);
+        LogSaving(Trainer.Step, group.Index + 1, group.Count);
         var (weights, optimizer) = (Trainer.Weights, Trainer.OptimizerState);
         try
         {
-            var saved = CheckpointStore.Save(Contents(weights, optimizer));
-            reports.Checkpoint(saved.Step, saved.Path, saved.WeightsSha256, Time.GetElapsedTime(started));
+            var (saved, abandoned) = CheckpointStore.SaveShare(Contents(weights, optimizer) with { Group = group });
+            Tell(abandoned, reports);
+            if (saved is not null)
+                reports.Checkpoint(saved.Step, saved.Path, saved.WeightsSha256, Time.GetElapsedTime(started));
             return saved;
         }
         finally
@@ -221,11 +241,14 @@ internal sealed partial class RunWork(WorkerOptions options, AssignedCorpus corp
             view.Value.Dispose();
     }
 
-    [LoggerMessage(2210, LogLevel.Debug, "The checkpoint of step {Step} is being written")]
-    private partial void LogSaving(long step);
+    [LoggerMessage(2210, LogLevel.Debug, "The checkpoint of step {Step} is being written, by writer {Writer} of {Writers}")]
+    private partial void LogSaving(long step, int writer, int writers);
 
-    private sealed class Host(RunWork work, bool writesCheckpoints, Func<bool> haltRequested, IWorkReports reports) : ITrainingHost
+    private sealed class Host(RunWork work, bool isFirst, Func<SaveGroup?> writers, Func<bool> haltRequested, IWorkReports reports) : ITrainingHost
     {
+        private bool _knowsWriters;
+        private SaveGroup? _group;
+
         public CheckpointInfo? Saved { get; private set; }
 
         public bool StopRequested => haltRequested();
@@ -237,21 +260,32 @@ internal sealed partial class RunWork(WorkerOptions options, AssignedCorpus corp
                 reports.StateHash(result.Step, StateHash.Of(work.StateRegions()));
             if (result.Step % work._job.LoggingSteps == 0 || result.Step == work._job.MaxSteps)
                 reports.Step(result);
+            // Memory is not sought in the moment training stands still for a copy, but now; not while it is still being read, though.
+            if (!_knowsWriters && work.SavesBeside && !work._writer.IsWriting && Group() is { } group)
+                work._writer.Prepare(work.Trainer, group, work.Contents);
         }
 
         public void OnEvaluation(EvaluationResult result) => reports.Evaluation(result);
 
         public void SaveCheckpoint(Trainer trainer)
         {
-            if (!writesCheckpoints)
-                return;
             // Without the last one the run has no result; without another one it can still come to its end.
             if (trainer.Step == work._job!.MaxSteps)
-                Saved = work.SaveCheckpoint(reports);
+                Saved = isFirst ? work.SaveCheckpoint(SaveGroup.Alone, reports) : null;
+            else if (Group() is not { } group)
+                return;
             else if (work.SavesBeside)
-                work.BeginCheckpoint(reports);
+                work.BeginCheckpoint(group, reports);
             else
-                work.TrySaveCheckpoint(reports, Consolation);
+                work.TrySaveCheckpoint(group, reports, Consolation);
+        }
+
+        // Asked once: a member that goes leaves its mark, or takes it away, and the others are to go on alike.
+        private SaveGroup? Group()
+        {
+            if (!_knowsWriters)
+                (_group, _knowsWriters) = (writers(), true);
+            return _group;
         }
     }
 }

@@ -30,7 +30,7 @@ internal sealed class TrainingThread : IDisposable
             }
             catch (Exception e)
             {
-                done.SetException(MemoryErrors.Explain(e) ?? e);
+                done.SetException(MemoryErrors.Explain(e) ?? DeviceErrors.Explain(e) ?? e);
             }
         });
         return done.Task;

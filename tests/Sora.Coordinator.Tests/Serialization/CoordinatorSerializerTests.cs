@@ -50,6 +50,7 @@ public sealed class CoordinatorSerializerTests : IAsyncDisposable
         ["submitted:v2"] = new SubmissionAccepted(Spec),
         ["generation-formed:v2"] = new GenerationDecided(Plan, new CanaryReference("ca", "avx2, 1 thread", "computed by 2 of 2 workers, first w1"), NumericsDiffer: true),
         ["taken-up:v1"] = new RunTakenUp(),
+        ["worker-barred:v1"] = new WorkerBarred(new WorkerProcess("w2", "7f"), "its device computes wrongly"),
         ["stop-decided:v1"] = new StopDecided("Ctrl-C"),
         ["checkpoint-taken:v1"] = new CheckpointTaken(7, "/output/checkpoint-7", "ab"),
         ["finished:v1"] = new RunEnded(new RunFinished(10, 1.5, null, "ab", "/output")),

@@ -52,7 +52,8 @@ internal sealed class FailingDisk(int failsAt, bool powerLoss, bool canExchange 
     public override void Move(string from, string to)
     {
         Next(frees: true);
-        Assert.Empty(_unflushed);
+        if (!_failed)
+            Assert.Empty(_unflushed);
         base.Move(from, to);
     }
 

@@ -175,9 +175,10 @@ public class TrainerTests
             trainer.Weights[0].Value[0, 0] = float.NaN;
         var before = Bytes(trainer.Weights);
 
-        var error = Assert.Throws<SoraException>(() => trainer.RunStep(data, new LocalExchange(4), stopRequested: false));
+        var error = Assert.Throws<NotFiniteException>(() => trainer.RunStep(data, new LocalExchange(4), stopRequested: false));
 
         Assert.Equal(ExitCode.Diverged, error.ExitCode);
+        Assert.Equal([0, 1, 2, 3], error.Lanes);
         Assert.Contains("step 1", error.Message);
         Assert.Equal(1, trainer.Step);
         Assert.Equal(before, Bytes(trainer.Weights));

@@ -1,4 +1,5 @@
 using Sora.Protocol.Api;
+using Sora.Protocol.Generations;
 using Sora.Protocol.Runs;
 using static Sora.Protocol.Tests.Generations.CoordinatorScene;
 
@@ -63,6 +64,42 @@ public sealed class CoordinatorVerifyingTests
         Assert.Equal(["w1", "w3"], scene.Members);
         Assert.Contains(scene.Events.OfType<WorkerLeft>(), left => left.Worker == "w2" && left.Reason.Contains("memory", StringComparison.Ordinal));
         Assert.Contains(scene.ToldTo("w2"), message => message.Goodbye?.ExitCode == 1);
+    }
+
+    [Fact]
+    public void Who_was_put_out_for_corruption_is_not_taken_back_and_a_new_process_may_prove_itself()
+    {
+        var scene = Running(3, 3);
+        Tell(scene, 5, "a", "x", "a");
+        scene.Halted("w1", 5).Halted("w2", 5).Halted("w3", 5).Form().Ready("w1", "w2", "w3");
+        Tell(scene, 6, "a", "y", "a");
+        scene.Halted("w1", 6).Halted("w3", 6).Form().Ready("w1", "w3");
+
+        foreach (var coordinator in new[] { scene, scene.Restart() })
+        {
+            coordinator.Happen(new WorkerArrived(HelloOf("w2", StandingOf("w2", 2, 6, inGeneration: true))));
+            Assert.False(coordinator.State.Workers.ContainsKey("w2"));
+            Assert.Contains("2 times", coordinator.ToldTo("w2").Last().Goodbye.Reason);
+        }
+        scene.Happen(new WorkerArrived(HelloOf("w2", incarnation: "second")));
+        Assert.NotNull(scene.ToldTo("w2").Last().Assignment);
+    }
+
+    [Fact]
+    public void Who_differed_once_and_was_away_for_long_is_not_trusted_when_it_comes_back()
+    {
+        var scene = Running(3, 3);
+        Tell(scene, 5, "a", "x", "a");
+        scene.Lose("w2");
+        scene.TimeOut(RunTimer.Absence);
+        scene.Happen(new WorkerArrived(HelloOf("w2", StandingOf("w2", 1, 5, inGeneration: false))));
+        scene.Halted("w1", 5).Halted("w3", 5).Form();
+
+        Assert.Equal(["w1", "w2", "w3"], scene.Members);
+        Assert.Equal([0u, 2u], scene.Announced.Holders);
+        scene.Ready("w1", "w2", "w3");
+        Tell(scene, 6, "a", "y", "a");
+        Assert.Contains(scene.Events.OfType<WorkerLeft>(), left => left.Worker == "w2" && left.Reason.Contains("2 times", StringComparison.Ordinal));
     }
 
     [Fact]

@@ -15,6 +15,7 @@ internal enum Fault
     DrainWorker,
     DrainTwice,
     FailWorker,
+    BreakDevice,
     KillCoordinator,
     PauseCoordinator,
     IsolateOwner,
@@ -31,6 +32,7 @@ internal enum Fault
 internal sealed class Faults(Simulation world)
 {
     private int _failures;
+    private bool _deviceBroken;
 
     private Random Random => world.Random;
 
@@ -61,6 +63,7 @@ internal sealed class Faults(Simulation world)
             case Fault.DrainWorker: AnyWorker()?.Post(new WorkerEvent.DrainSignalled("SIGTERM")); break;
             case Fault.DrainTwice: DrainTwice(AnyWorker()); break;
             case Fault.FailWorker: Fail(AnyWorker()); break;
+            case Fault.BreakDevice: BreakDevice(AnyWorker()); break;
             case Fault.KillCoordinator: KillAndRestart(AnyCoordinator()); break;
             case Fault.PauseCoordinator: AnyCoordinator()?.Pause(Random.Next(100, 20_000)); break;
             case Fault.IsolateOwner: Isolate(); break;
@@ -118,6 +121,17 @@ internal sealed class Faults(Simulation world)
     {
         if (_failures++ < 2 && worker is not null)
             worker.Post(new WorkerEvent.WorkFailed(worker.State.Generation, "a device error", "", ExitCode.Failure));
+    }
+
+    /// <summary>Two at the same time could rightly pass for a run that diverges.</summary>
+    private void BreakDevice(SimulatedWorker? worker)
+    {
+        if (_deviceBroken || worker is null)
+            return;
+        _deviceBroken = true;
+        DeviceFault[] faults = [DeviceFault.InOneLane, DeviceFault.AtTheCommit, DeviceFault.Lasting];
+        worker.Trainer.Break(faults[Random.Next(faults.Length)]);
+        world.Note($"the device of {worker} fails: {worker.Trainer.Fault}");
     }
 
     private void Isolate()

@@ -1,5 +1,6 @@
 using Sora.Protocol.Api;
 using Sora.Protocol.Generations;
+using Sora.Protocol.Jobs;
 using Sora.Protocol.Runs;
 
 namespace Sora.Protocol.Tests.Simulation;
@@ -13,6 +14,8 @@ internal sealed class Invariants(Simulation world)
     private readonly ulong[] _weights = StandInTrainer.Undisturbed(world.Schedule.Seed, world.Schedule.Spec.Lanes, world.Schedule.Spec.MaxSteps);
     private readonly SortedSet<long> _told = [];
     private readonly Dictionary<int, long> _lastTold = [];
+    private readonly HashSet<WorkerProcess> _barred = [];
+    private GenerationPlan? _lastPlan;
     private long _lastGeneration;
 
     public RunEvent? Outcome { get; private set; }
@@ -65,18 +68,22 @@ internal sealed class Invariants(Simulation world)
             throw new BrokenPromise($"the run is over and {writer} decides {decision}");
         if (decision is RunEnded ended)
             End(ended.Outcome);
+        if (decision is WorkerBarred barred)
+            Barred(barred.Process);
         if (decision is not GenerationDecided { Plan: var plan })
             return;
         if (plan.Number <= _lastGeneration)
             throw new BrokenPromise($"generation {plan.Number} was decided after generation {_lastGeneration}");
-        _lastGeneration = plan.Number;
+        (_lastGeneration, _lastPlan) = (plan.Number, plan);
+        if (writer.State.Workers.Values.FirstOrDefault(worker => _barred.Contains(worker.Process) && plan.Members.Any(member => member.Worker == worker.Id)) is { } back)
+            throw new BrokenPromise($"{back} was put out for its device and is a member of generation {plan.Number}");
         if (!plan.Members.SelectMany(member => Enumerable.Range(member.Lanes.First, member.Lanes.Count)).SequenceEqual(Enumerable.Range(0, world.Schedule.Spec.Lanes)))
             throw new BrokenPromise($"the lanes of generation {plan.Number} are not the job's: {string.Join(", ", plan.Members.Select(member => member.Lanes))}");
         foreach (var worker in writer.Linked.Where(worker => worker.Alive && Counts(writer, worker)))
         {
             if (worker.State.Phase != WorkerPhase.Waiting && plan.Members.Any(member => member.Worker == worker.Name))
                 throw new BrokenPromise($"generation {plan.Number} was decided while its member {worker} was {worker.State.Phase} in generation {worker.State.Generation}");
-            if (worker.State.Phase == WorkerPhase.Waiting && plan.FirstStep < worker.Trainer.Step)
+            if (worker.State.Phase == WorkerPhase.Waiting && plan.FirstStep < worker.Trainer.Step && !worker.Trainer.HasFailed)
                 throw new BrokenPromise($"generation {plan.Number} begins with step {plan.FirstStep}, and {worker}, halted and linked, holds {worker.Trainer.Step}");
             if (worker.Odd && plan.Members.Any(member => member.Worker == worker.Name))
                 throw new BrokenPromise($"{worker} computes other numbers and is a member of generation {plan.Number}");
@@ -89,7 +96,7 @@ internal sealed class Invariants(Simulation world)
         var linked = announcer.Linked.Where(worker => worker.Alive && Counts(announcer, worker)).ToDictionary(worker => worker.Name);
         for (var rank = 0; rank < generation.Members.Count; rank++)
         {
-            if (linked.TryGetValue(generation.Members[rank].Worker, out var worker) && worker.State.Phase == WorkerPhase.Waiting
+            if (linked.TryGetValue(generation.Members[rank].Worker, out var worker) && worker.State.Phase == WorkerPhase.Waiting && !worker.Trainer.HasFailed
                 && generation.Holders.Contains((uint)rank) != (worker.Trainer.Step == (long)generation.FirstStep))
                 throw new BrokenPromise($"generation {generation.Generation_} begins with step {generation.FirstStep}, {worker} holds {worker.Trainer.Step}, and the holders are {generation.Holders}");
         }
@@ -99,7 +106,8 @@ internal sealed class Invariants(Simulation world)
     public void Dismissed(SimulatedWorker leaving)
     {
         var (state, kinds) = (leaving.State, world.Schedule.Kinds);
-        if (world.Cluster.Over || !state.Draining || state.Step <= 0 || kinds.Contains(Fault.FillDisk) || kinds.Contains(Fault.JumpClock))
+        // What a broken device holds is not worth handing over.
+        if (world.Cluster.Over || !state.Draining || state.Step <= 0 || leaving.Trainer.HasFailed || kinds.Contains(Fault.FillDisk) || kinds.Contains(Fault.JumpClock))
             return;
         // The other one may have died a moment ago.
         var handedOver = world.Workers.Any(other => other != leaving && other.Trainer.Step >= state.Step) || world.Storage.Newest >= state.Step;
@@ -122,6 +130,17 @@ internal sealed class Invariants(Simulation world)
     private static bool Counts(SimulatedCoordinator coordinator, SimulatedWorker worker) =>
         coordinator.State.Workers.TryGetValue(worker.Name, out var known) && known.Incarnation == worker.Incarnation;
 
+    private void Barred(WorkerProcess process)
+    {
+        _barred.Add(process);
+        if (!world.Workers.Any(worker => worker.Incarnation == process.Incarnation && worker.Trainer.HasFailed))
+            throw new BrokenPromise($"{process} is put out for its device, which is well");
+    }
+
+    /// <summary>Nobody can tell then.</summary>
+    private bool OnlyBrokenDevicesCompute() =>
+        _lastPlan!.Members.All(member => world.WorkerNamed(member.Worker)?.Trainer.Fault == DeviceFault.Lasting);
+
     private void End(RunEvent outcome)
     {
         Outcome = outcome;
@@ -136,6 +155,8 @@ internal sealed class Invariants(Simulation world)
                 throw new BrokenPromise($"people were never told of step {step}, and the member that reports remembers it");
             case RunStopped when !world.StopAsked:
                 throw new BrokenPromise("the run stopped and nobody asked it to");
+            case RunFailed { ExitCode: ExitCode.Diverged } when OnlyBrokenDevicesCompute():
+                break;
             case RunFailed when _lastGeneration > 0:
                 throw new BrokenPromise($"the run failed: {outcome}");
         }

@@ -27,6 +27,25 @@ internal static class Mutations
         ["everybody counts as a holder"] = new() { Downwards = Announcing(generation => generation.Holders.Add(Enumerable.Range(0, generation.Members.Count).Select(rank => (uint)rank).Except(generation.Holders).ToList())) },
         ["lanes overlap"] = new() { Downwards = Announcing(generation => generation.Members[0].LaneCount += generation.Members.Count > 1 ? 1u : 0u) },
         ["a lane is left out"] = new() { Downwards = Announcing(generation => generation.Members[^1].LaneCount -= generation.Members[^1].LaneCount > 1 ? 1u : 0u) },
+        ["what is not finite is committed"] = new() { CommitsWhatIsNotFinite = true },
+        ["a step that is not finite ends the run at once"] = new() { Coordinator = Doubting(doubt => doubt with { Evaluations = 9 }) },
+        ["lanes that were not finite stay where they are"] = new()
+        {
+            Coordinator = (state, happened) => CoordinatorProtocol.Decide(happened is SecretDrawn ? state with { Doubt = null } : state, happened),
+        },
+        ["whoever told of a step that was not finite counts as broken"] = new()
+        {
+            Coordinator = (state, happened) => CoordinatorProtocol.Decide(
+                state.Doubt is { } doubt && happened is WorkerSaid { Message.Step: not null } ? state with { Doubt = doubt with { Generation = state.LastGeneration } } : state, happened),
+        },
+        ["a device that failed is forgotten"] = new()
+        {
+            Coordinator = (state, happened) =>
+            {
+                var (next, effects) = CoordinatorProtocol.Decide(state, happened);
+                return (next with { Barred = next.Barred.Clear() }, [.. effects.Where(effect => next.Barred.IsEmpty || effect is not TellWorker { Message.Goodbye: not null })]);
+            },
+        },
         ["half a state is taken up"] = new() { TakesHalfAState = true },
         ["what an older stream delivers counts"] = new() { MixesStreams = true },
         ["a worker says that it has halted before it has"] = new() { Worker = HaltingAtOnce },
@@ -43,6 +62,9 @@ internal static class Mutations
             Worker = (state, happened) => state.Phase == WorkerPhase.Finished && happened is WorkerEvent.HaltOrdered ? (state, []) : WorkerProtocol.Decide(state, happened),
         },
     };
+
+    private static ProtocolRules.CoordinatorRule Doubting(Func<StepDoubt, StepDoubt> change) => (state, happened) =>
+        CoordinatorProtocol.Decide(state.Doubt is { } doubt ? state with { Doubt = change(doubt) } : state, happened);
 
     private static long LowestHeld(CoordinatorState state) =>
         state.Workers.Values.Where(worker => worker is { Stage: WorkerStage.Waiting, HeldStep: >= 0 }).Select(worker => worker.HeldStep).DefaultIfEmpty(-1).Min();

@@ -22,6 +22,9 @@ internal sealed record ProtocolRules
     /// <summary>A shell that takes up a state before all of it is there.</summary>
     public bool TakesHalfAState { get; init; }
 
+    /// <summary>A trainer that applies a step whatever it is.</summary>
+    public bool CommitsWhatIsNotFinite { get; init; }
+
     /// <summary>A shell that does not know which stream of a worker a message, or an end, came from.</summary>
     public bool MixesStreams { get; init; }
 }

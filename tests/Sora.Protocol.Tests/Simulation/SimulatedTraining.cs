@@ -42,6 +42,11 @@ internal sealed class SimulatedTraining(Simulation world, SimulatedWorker worker
         {
             Halted(broken);
         }
+        catch (StepNotFinite found)
+        {
+            mesh.Leave(found.Message);
+            worker.Post(new WorkerEvent.WorkHalted(Generation.Number, Trainer.Step, found.Message, [], found.Lanes));
+        }
     }
 
     private void Halted(MeshBroken broken)
@@ -80,7 +85,10 @@ internal sealed class SimulatedTraining(Simulation world, SimulatedWorker worker
             if (mesh.Left is not null)
                 throw new MeshBroken("");
             var all = await mesh.ExchangeAsync("step", Trainer, _haltAfterStep);
-            Trainer.Commit(all.SelectMany(contribution => contribution.Gradients));
+            var gradients = all.SelectMany(contribution => contribution.Gradients).ToList();
+            if (!Trainer.Accepts(gradients) && !world.Rules.CommitsWhatIsNotFinite)
+                throw new StepNotFinite(Trainer.Step, [.. all[mesh.Rank].Gradients.Where(gradient => gradient.Gradient == StandInTrainer.NotFinite).Select(gradient => gradient.Lane)]);
+            Trainer.Commit(gradients);
             world.Invariants.Committed(worker, Generation);
             worker.Committed(Generation.Number);
             world.Hazards.Strike("commit", worker);
@@ -107,6 +115,11 @@ internal sealed class SimulatedTraining(Simulation world, SimulatedWorker worker
         var saving = worker.SaveAsync(step);
         if (last)
             await saving;
+    }
+
+    private sealed class StepNotFinite(long step, IReadOnlyList<int> lanes) : Exception($"step {step} is not finite")
+    {
+        public IReadOnlyList<int> Lanes => lanes;
     }
 
     private static bool Due(long step, int every) => step > 0 && every > 0 && step % every == 0;

@@ -2,12 +2,33 @@ using Sora.Protocol.Generations;
 
 namespace Sora.Protocol.Tests.Simulation;
 
+/// <summary>How a device computes something that is not finite.</summary>
+internal enum DeviceFault
+{
+    None,
+    /// <summary>Once, in one of its lanes.</summary>
+    InOneLane,
+    /// <summary>Once, in the sum that everybody has.</summary>
+    AtTheCommit,
+    /// <summary>From now on, always, as long as the process lives.</summary>
+    Lasting,
+}
+
 /// <summary>
 /// Stands in for a model: the weights are a hash of everything that was ever summed into them, in which order and on which weights. A
 /// lane left out, taken twice or computed on other weights, a step left out or taken twice, all show at the next commit.
 /// </summary>
 internal sealed class StandInTrainer(ulong seed, bool computesOddly)
 {
+    /// <summary>Stands for a gradient that is not finite.</summary>
+    public const ulong NotFinite = ulong.MaxValue;
+
+    /// <summary>What is wrong with the device it computes on.</summary>
+    public DeviceFault Fault { get; private set; }
+
+    /// <summary>Something was wrong with it at some time.</summary>
+    public bool HasFailed { get; private set; }
+
     /// <summary>Steps committed; -1: no state of the run.</summary>
     public long Step { get; private set; } = -1;
 
@@ -27,8 +48,24 @@ internal sealed class StandInTrainer(ulong seed, bool computesOddly)
 
     public void TakeUp(long step, ulong weights) => (Step, Weights) = (step, weights);
 
-    public IReadOnlyList<(int Lane, ulong Gradient)> Compute(LaneRange lanes) =>
-        [.. Enumerable.Range(lanes.First, lanes.Count).Select(lane => (lane, Gradient(seed, Weights, Step, lane) ^ (computesOddly ? 1ul : 0)))];
+    public void Break(DeviceFault fault) => (Fault, HasFailed) = (fault, true);
+
+    public IReadOnlyList<(int Lane, ulong Gradient)> Compute(LaneRange lanes)
+    {
+        var failing = Fault == DeviceFault.Lasting ? lanes.Count : Fault == DeviceFault.InOneLane ? 1 : 0;
+        if (Fault == DeviceFault.InOneLane)
+            Fault = DeviceFault.None;
+        return [.. Enumerable.Range(lanes.First, lanes.Count).Select(lane => (lane, lane < lanes.First + failing ? NotFinite : Gradient(seed, Weights, Step, lane) ^ (computesOddly ? 1ul : 0)))];
+    }
+
+    /// <summary>Whether it finds the step finite: rightly so, unless its device has failed.</summary>
+    public bool Accepts(IEnumerable<(int Lane, ulong Gradient)> gradients)
+    {
+        if (Fault != DeviceFault.AtTheCommit)
+            return gradients.All(gradient => gradient.Gradient != NotFinite);
+        Fault = DeviceFault.None;
+        return false;
+    }
 
     public void Commit(IEnumerable<(int Lane, ulong Gradient)> gradients) => TakeUp(Step + 1, Commit(Weights, Step, gradients));
 

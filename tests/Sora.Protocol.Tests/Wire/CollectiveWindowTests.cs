@@ -60,6 +60,7 @@ public class CollectiveWindowTests
     {
         Assert.Equal(FrameVerdict.Reject, State(ExchangePhase.StateRequest, 1, false, serving: true, fetching: true));
         Assert.Equal(FrameVerdict.Reject, State(ExchangePhase.StateChunk, 1, false, serving: true, fetching: true));
+        Assert.Equal(FrameVerdict.Reject, State(ExchangePhase.StateProgress, 1, false, serving: true, fetching: true));
     }
 
     [Fact]

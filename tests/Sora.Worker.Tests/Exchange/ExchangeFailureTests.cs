@@ -220,13 +220,50 @@ public class ExchangeFailureTests
         Assert.Contains("worker-1", error.Message);
     }
 
+    [Theory, InlineData(true, true), InlineData(true, false), InlineData(false, true), InlineData(false, false)]
+    public async Task A_peer_that_has_ended_before_any_connection_to_it_stood_ends_the_connecting(bool tcp, bool dialled)
+    {
+        var time = new FakeTimeProvider();
+        using var mesh = new Mesh(3, 3, tcp);
+        var gone = dialled ? 0 : 2;
+        mesh.Listeners[gone].Dispose();
+        var connecting = Enumerable.Range(0, 3).Where(rank => rank != gone).Select(rank => mesh.ConnectAsync(rank, 10, time: time, timeout: TimeSpan.FromDays(1))).ToList();
+        while (!connecting.TrueForAll(one => one.IsCompleted))
+        {
+            time.Advance(TimeSpan.FromSeconds(1));
+            await Task.Yield();
+        }
+        var errors = await Task.WhenAll(connecting.ConvertAll(one => Assert.ThrowsAsync<ExchangeBrokenException>(() => one)));
+        Assert.Contains(errors, error => error.Suspects.SequenceEqual([$"worker-{gone}"]) && error.Message.Contains($"worker-{gone} has ended"));
+    }
+
+    [Theory, InlineData(59), InlineData(61)]
+    public async Task Who_is_silent_when_another_says_goodbye_is_suspected_after_half_the_time(int seconds)
+    {
+        var time = new ThreadClock();
+        using var mesh = new Mesh(3, 3);
+        var connecting = mesh.ConnectAsync(0, 300, time: time, timeout: TimeSpan.FromSeconds(120));
+        using var leaving = await RawPeer.DialAsync(mesh, 1);
+        using var silent = await RawPeer.DialAsync(mesh, 2);
+        using var exchange = await connecting;
+        var step = OnThread(() => Record.Exception(() => SimulatedWorker.Step(exchange, 3, 0, 300)));
+        // Its totals and its share of the gradient have left: nothing moves any more.
+        await time.LooksAsync("exchange to rank 1", 2);
+        await time.LooksAsync("exchange to rank 2", 2);
+        time.Advance(TimeSpan.FromSeconds(seconds));
+        leaving.SayGoodbye("it has waited for another one for too long");
+
+        var broken = Assert.IsType<ExchangeBrokenException>(await step);
+        Assert.Contains("it has waited for another one for too long", broken.Message);
+        Assert.Equal(seconds > 60 ? ["worker-2"] : [], broken.Suspects);
+    }
+
     [Fact]
     public async Task Nobody_there_in_time_names_the_missing()
     {
         var time = new FakeTimeProvider();
         using var mesh = new Mesh(3, 3);
         var connecting = mesh.ConnectAsync(1, 10, time: time, timeout: TimeSpan.FromSeconds(60));
-        mesh.Listeners[0].Dispose();
         time.Advance(TimeSpan.FromSeconds(61));
         var error = await Assert.ThrowsAsync<ExchangeBrokenException>(() => connecting);
         Assert.Contains("did not connect within 60 s", error.Message);

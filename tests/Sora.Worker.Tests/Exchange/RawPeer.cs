@@ -101,6 +101,16 @@ internal sealed class RawPeer : IDisposable
         Send(Header(0, 0, ExchangePhase.StateRequest, default, offset, payload.Length), payload);
     }
 
+    /// <summary>Tells rank 0 that more of the state has come.</summary>
+    public void Progress() => Send(Header(0, 0, ExchangePhase.StateProgress, default, 0, 0), []);
+
+    /// <summary>Leaves in good order.</summary>
+    public void SayGoodbye(string reason)
+    {
+        var payload = System.Text.Encoding.UTF8.GetBytes(reason);
+        Send(Header(0, 0, ExchangePhase.Bye, default, 0, payload.Length), payload);
+    }
+
     public FrameHeader Header(long sequence, long step, ExchangePhase phase, LaneRange node, long offset, int bytes) =>
         new(FrameHeader.RunKey(_identity.Run), _identity.Generation, sequence, step, phase, 0, node, offset, bytes);
 

@@ -241,6 +241,51 @@ public class StateTransferTests
     }
 
     [Fact]
+    public async Task Who_waits_for_a_joiner_has_patience_as_long_as_the_state_moves()
+    {
+        var time = new ThreadClock();
+        using var mesh = new Mesh(2, 2);
+        var (exchange, joiner) = await RawPeer.ConnectAsync(mesh, 100, time: time);
+        using (exchange)
+        using (joiner)
+        {
+            var waiting = OnThread(() => Record.Exception(() => SimulatedWorker.Step(exchange, 2, 0, 100)));
+            await time.LooksAsync("exchange to rank 1", 2);
+            for (var i = 0; i < 5; i++)
+            {
+                time.Advance(TimeSpan.FromSeconds(25)); // of 30
+                joiner.Progress();
+                await time.LooksAsync("exchange from rank 1", 1);
+                Assert.False(waiting.IsCompleted);
+            }
+            time.Advance(TimeSpan.FromSeconds(31));
+            Assert.Equal(["worker-1"], Assert.IsType<ExchangeBrokenException>(await waiting).Suspects);
+        }
+    }
+
+    [Fact]
+    public async Task A_joiner_lets_those_who_wait_for_it_know_that_the_state_moves()
+    {
+        var time = new FakeTimeProvider();
+        var state = HostState.Random(3 * StateRegions.FrameBytes);
+        using var taken = new HostState([state.Length]);
+        using var mesh = new Mesh(3, 3);
+        var connecting = mesh.ConnectAsync(0, 10, time: time);
+        using var holder = await RawPeer.DialAsync(mesh, 1);
+        using var waiting = await RawPeer.DialAsync(mesh, 2);
+        using var exchange = await connecting;
+        var fetching = OnThread(() => Fetch(exchange, taken));
+        for (var frame = 0; frame < 3; frame++)
+        {
+            time.Advance(TimeSpan.FromSeconds(10)); // of 30
+            holder.AnswerRequest(state);
+            waiting.Receive(ExchangePhase.StateProgress);
+        }
+        Assert.Null(await fetching);
+        Assert.Equal(state, taken.Content);
+    }
+
+    [Fact]
     public async Task The_state_is_taken_over_once_and_before_the_first_collective()
     {
         using var held = new HostState([10]);

@@ -44,7 +44,7 @@ internal sealed class FakeWork : IRunWork
         HeldStep = step;
     }
 
-    public WorkEnd Train(WorkerGeneration generation, IGradientExchange exchange, bool writesCheckpoints, Func<bool> haltRequested, IWorkReports reports) => Noted(() =>
+    public WorkEnd Train(WorkerGeneration generation, IGradientExchange exchange, int rank, Func<bool> haltRequested, IWorkReports reports) => Noted(() =>
     {
         Lanes.Add(exchange.Lanes);
         while (HeldStep < LastStep)
@@ -57,7 +57,7 @@ internal sealed class FakeWork : IRunWork
             if (totals.StopRequested && HeldStep < LastStep)
                 return new WorkEnd(HeldStep, Halted: true, "");
         }
-        if (writesCheckpoints)
+        if (rank == 0)
             reports.Checkpoint(HeldStep, $"/checkpoints/{HeldStep}", "hash", TimeSpan.FromSeconds(1));
         return new WorkEnd(HeldStep, Halted: false, "hash");
     });

@@ -179,7 +179,7 @@ public class RunWorkTests(SmallCorpus small) : IClassFixture<SmallCorpus>
             _haltAfter = haltAfter;
             using var exchange = new BreakingExchange(_lanes, () => Work.HeldStep == breakIn);
             var generation = new WorkerGeneration("run", 1, [], firstStep, default) { SavedStep = saved };
-            return Work.Train(generation, exchange, writes, () => Work.HeldStep == _haltAfter - 1, this);
+            return Work.Train(generation, exchange, writes ? 0 : 1, () => Work.HeldStep == _haltAfter - 1, this);
         }
 
         public void Committed(long step, double computeSeconds, double waitSeconds) => Assert.Equal(step, Work.HeldStep);
