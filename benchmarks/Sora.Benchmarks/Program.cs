@@ -1,4 +1,5 @@
 using Sora.Benchmarks;
+using Sora.Benchmarks.Soak;
 
 // One file a benchmark. Each prints a table whose first line says on what it was measured.
 return args switch
@@ -10,6 +11,7 @@ return args switch
     ["train", .. var rest] => TrainBenchmark.Run(rest),
     ["scaling", .. var rest] => ScalingBenchmark.Run(rest),
     ["recovery", .. var rest] => RecoveryBenchmark.Run(rest),
+    ["soak", .. var rest] => await SoakBenchmark.RunAsync(rest),
     ["checkpoint", .. var rest] => CheckpointBenchmark.Run(rest),
     _ => Usage(),
 };
@@ -24,6 +26,7 @@ static int Usage()
           train [gpt|llama]    tokens/s of one worker with one thread, and its share of the matrix rate
           scaling [ROUNDS [STEPS]]  one run of two workers beside two independent runs
           recovery [KILLS]     from kill -9 of one of four workers to the next committed step, and what a worker that joins costs the others
+          soak [MINUTES [SEED]]  a run with a fault every 15-30 s (default: 30 minutes): throughput, and whether the result is that of an undisturbed run
           checkpoint [FOLDER]  how long the training loop stands still for a checkpoint, written beside it and with it waiting
           tokenize [FILE...]   MB/s of one core: our tokenizers and Microsoft.ML.Tokenizers', on English prose (default: the .NET documentation files)
         """);

@@ -37,7 +37,7 @@ internal static class DataVerb
             await using var display = RunDisplay.Create(result.GetValue(json), TimeProvider.System);
             var preparer = new CorpusPreparer { Threads = result.GetValue(threads) };
             using var corpus = await preparer.PrepareAsync(data with { ValidationSplit = result.GetValue(split) }, tokenizer, result.GetRequiredValue(output), new DataReporter(display), cancellationToken);
-            CorpusSummary.Show(corpus, display);
+            CorpusSummary.Show(corpus, display, "--validation-split 0");
             return ExitCode.Ok;
         });
         return verb;

@@ -27,7 +27,7 @@ internal static class RunLines
             $"corpus: {Format.Of(e.Documents, "document")}, {e.TrainTokens:N0} tokens to train on, {e.ValidationTokens:N0} held out, in {e.CorpusDir}"),
         TextSampled e => $"sample: {e.Prompt}{Format.Printable(e.Text)}\n",
         LossCurveDrawn e => $"loss curve: {e.Path}",
-        RunFinished e => $"finished: step {e.Step}  loss: {Format.Loss(e.Loss)}{(e.EvalLoss is { } loss ? $"  eval_loss: {Format.Loss(loss)}" : "")}\nweights: {e.WeightsSha256}\noutput: {e.OutputDir}",
+        RunFinished e => $"finished: step {e.Step}{(double.IsNaN(e.Loss) ? "" : $"  loss: {Format.Loss(e.Loss)}")}{(e.EvalLoss is { } loss ? $"  eval_loss: {Format.Loss(loss)}" : "")}\nweights: {e.WeightsSha256}\noutput: {e.OutputDir}",
         RunStopped e => $"stopped at step {e.Step}: {e.Reason}",
         _ => null, // generations and steps have forms of their own, failures go to stderr
     };

@@ -20,9 +20,10 @@ internal static class TokenizerVerb
     {
         var options = new CorpusOptions();
         var output = new Option<string>("--output", "-o") { Description = "Folder for tokenizer.json, which Hugging Face reads too.", HelpName = "DIR", Required = true };
+        var json = new Option<bool>("--json") { Description = "Print one JSON object." };
         var verb = new Verb("train", "Train a byte-level BPE on text.",
             "sora tokenizer train dotnet-docs --vocab-size 8192 -o docs-tokenizer",
-            "sora data prepare my-texts/ --tokenizer docs-tokenizer -o corpus") { output };
+            "sora data prepare my-texts/ --tokenizer docs-tokenizer -o corpus") { output, json };
         options.AddTo(verb, withTokenizer: false);
         verb.SetAction(async (result, cancellationToken) =>
         {
@@ -30,14 +31,21 @@ internal static class TokenizerVerb
             if (File.Exists(Path.Combine(folder, "tokenizer.json")))
                 throw new SoraException($"{folder} holds a tokenizer already. Choose another folder, or remove it.", ExitCode.Usage);
             var (data, settings) = options.Read(result);
-            await using var display = RunDisplay.Create(json: false, TimeProvider.System);
+            var (clock, asJson) = (TimeProvider.System, result.GetValue(json));
+            var started = clock.GetTimestamp();
+            // The object is all that may be on stdout.
+            await using IRunDisplay display = asJson ? new PlainDisplay(Console.Error, Console.Error, clock) : RunDisplay.Create(json: false, clock);
             var tokenizer = await CorpusPreparer.CreateTokenizerAsync(data, settings, new DataReporter(display), cancellationToken);
             tokenizer.Save(folder);
-            Console.Out.WriteLine(string.Create(CultureInfo.InvariantCulture, $"tokenizer: {tokenizer.VocabSize:N0} entries in {folder}"));
+            Console.Out.WriteLine(asJson
+                ? JsonSerializer.Serialize(new TrainedTokenizer(Path.Combine(folder, "tokenizer.json"), tokenizer.VocabSize, clock.GetElapsedTime(started).TotalSeconds), Json)
+                : string.Create(CultureInfo.InvariantCulture, $"tokenizer: {tokenizer.VocabSize:N0} entries in {folder}"));
             return ExitCode.Ok;
         });
         return verb;
     }
+
+    private sealed record TrainedTokenizer(string Path, int VocabSize, double Seconds);
 
     private static Verb Show()
     {

@@ -33,8 +33,7 @@ internal sealed class TrainCommand(LoadedJob loaded, TrainOptions options, Guard
         Warn(loaded.Warnings);
         var workers = WorkerCount.Of(_job);
         var (local, _) = Local(workers.Most);
-        // A checkpoint in a bucket would be fetched.
-        var resume = _job.SaveTo.Length > 0 || S3Location.Is(options.Resume) ? new ResumePoint(null, []) : Resume();
+        var resume = Resume(fetch: false);
         using var corpus = await CorpusCache.FindAsync(_job.Data, _job.Tokenizer);
         var vocabSize = corpus?.Manifest.Tokenizer.VocabSize ?? VocabSize(_job.Tokenizer);
         if (corpus is not null) Open(resume, corpus);
@@ -136,7 +135,8 @@ internal sealed class TrainCommand(LoadedJob loaded, TrainOptions options, Guard
             : throw new SoraException($"--local-workers is {local}: use 0 to {workers}, which is how many workers the run has.", ExitCode.Usage);
     }
 
-    private ResumePoint Resume()
+    /// <param name="fetch">Whether a checkpoint may be brought here from a bucket.</param>
+    private ResumePoint Resume(bool fetch = true)
     {
         if (options.Overwrite)
         {
@@ -149,6 +149,12 @@ internal sealed class TrainCommand(LoadedJob loaded, TrainOptions options, Guard
             throw new SoraException(
                 $"{_job.OutputDir} holds checkpoints of an earlier run, up to step {last.Step}. Go on from there with --resume auto, begin anew with --overwrite, or choose another folder with --output.",
                 ExitCode.Usage);
+        }
+        var isRemote = _job.SaveTo.Length > 0 || S3Location.Is(options.Resume);
+        if (isRemote && !fetch)
+        {
+            CheckpointStore.CheckResume(options.Resume, _job.OutputDir, _job.SaveTo);
+            return new ResumePoint(null, []);
         }
         var point = CheckpointStore.Resolve(options.Resume, _job.OutputDir, _job.SaveTo);
         Warn(point.Warnings);
@@ -188,7 +194,7 @@ internal sealed class TrainCommand(LoadedJob loaded, TrainOptions options, Guard
     private async Task<PreparedCorpus> PrepareAsync(CancellationToken cancellationToken)
     {
         var corpus = await CorpusCache.GetAsync(_job.Data, _job.Tokenizer, new DataReporter(display), clock, cancellationToken);
-        CorpusSummary.Show(corpus, display);
+        CorpusSummary.Show(corpus, display, "data.validation_split: 0");
         return corpus;
     }
 
@@ -209,7 +215,9 @@ internal sealed class TrainCommand(LoadedJob loaded, TrainOptions options, Guard
     // Whoever starts a job again and again until it succeeds must get the success, not an error.
     private int ShowFinished(CheckpointReader checkpoint)
     {
-        var (steps, evaluations) = LossHistory.Read(_job.OutputDir);
+        // The checkpoint may be that of a run elsewhere.
+        var run = Path.GetDirectoryName(Path.GetDirectoryName(checkpoint.Path)) ?? _job.OutputDir;
+        var (steps, evaluations) = LossHistory.Read(run);
         var step = checkpoint.Manifest.Step;
         display.Show(new RunWarning($"{checkpoint.Path} is of the last step: there is nothing left to do; raise max_steps to train on"));
         display.Show(new RunFinished(

@@ -61,7 +61,7 @@ public static unsafe class TorchRuntime
             if (name.EndsWith("_cuda", StringComparison.Ordinal) && !File.Exists(path))
                 continue;
             if (SharedLibrary.TryLoadNow(path, out var handle) is { } error)
-                throw new SoraException($"libtorch does not load from {folder}: {error}.");
+                throw new SoraException($"libtorch does not load from {folder}: {error}. Install libtorch {ExpectedVersion} for this system and point {LibtorchFolder.Variable} at it.", ExitCode.Usage);
             if (name == "torch_cpu")
                 cpu = handle;
         }

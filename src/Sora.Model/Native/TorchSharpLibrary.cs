@@ -22,13 +22,13 @@ internal static partial class TorchSharpLibrary
         if (OperatingSystem.IsLinux() && MissingVersion().Match(error) is { Success: true } missing)
         {
             if (missing.Groups["version"].Value != HarmlessVersion)
-                throw new SoraException($"{original} needs {missing.Groups["version"].Value}, which this system does not have. Use a newer distribution: {error}");
+                throw new SoraException($"{original} needs {missing.Groups["version"].Value}, which this system does not have. Use a newer distribution: {error}", ExitCode.Usage);
             var copy = WriteMendedCopy(original);
             error = SharedLibrary.TryLoadNow(copy, out _);
             if (error is null)
                 return copy;
         }
-        throw new SoraException($"TorchSharp's native library does not load: {error}. It is built for libtorch {TorchRuntime.ExpectedVersion}; loaded is libtorch {libtorchVersion}.");
+        throw new SoraException($"TorchSharp's native library does not load: {error}. It is built for libtorch {TorchRuntime.ExpectedVersion}; loaded is libtorch {libtorchVersion}.", ExitCode.Usage);
     }
 
     /// <summary>Writes the mended copy beside the original or, where that folder is read-only, into the user's cache folder.</summary>

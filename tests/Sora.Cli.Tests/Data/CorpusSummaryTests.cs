@@ -24,6 +24,6 @@ public class CorpusSummaryTests
             ValidationSplit = asked,
             Sources = [],
         };
-        Assert.Equal(told, CorpusSummary.Surplus(manifest) is not null);
+        Assert.Equal(told, CorpusSummary.Surplus(manifest, "--validation-split 0")?.EndsWith("train on all of it with --validation-split 0", StringComparison.Ordinal) == true);
     }
 }

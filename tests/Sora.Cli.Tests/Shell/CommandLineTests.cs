@@ -1,4 +1,5 @@
 using Sora.Cli.Shell;
+using Sora.Cli.Train;
 
 namespace Sora.Cli.Tests.Shell;
 
@@ -22,6 +23,20 @@ public class CommandLineTests
 
         Assert.Equal(0, version.ExitCode);
         Assert.Matches(@"^\d+\.\d+\.\d+", version.Output);
+    }
+
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task A_libtorch_that_is_missing_and_one_that_does_not_load_are_the_same_kind_of_error(bool isThere)
+    {
+        using var folder = new TemporaryFolder();
+        foreach (var name in isThere ? ["libc10.so", "libtorch_cpu.so", "libtorch.so", "c10.dll", "torch_cpu.dll", "torch.dll"] : Array.Empty<string>())
+            folder.Write(name, "no library");
+        var outcome = await SoraProcess.RunAsync(["worker", "--coordinator", "http://127.0.0.1:1"], environment: [("SORA_LIBTORCH", folder.Path), (WorkerProcesses.TokenVariable, "token")]);
+
+        Assert.Equal(2, outcome.ExitCode);
+        Assert.Contains("libtorch", outcome.Errors);
     }
 
     [Fact]

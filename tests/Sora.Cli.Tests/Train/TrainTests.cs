@@ -58,6 +58,11 @@ public sealed class TrainTests : IDisposable
         Assert.Equal(0, again.ExitCode);
         Assert.Equal(finished.GetProperty("weights_sha256").GetString(), Events(again).Last().GetProperty("weights_sha256").GetString());
 
+        // Also where its history is another folder's.
+        var elsewhere = await TrainAsync("--output", "elsewhere", "--resume", "whole");
+        Assert.Equal(0, elsewhere.ExitCode);
+        Assert.Equal(finished.GetProperty("loss").GetDouble(), Events(elsewhere).Last().GetProperty("loss").GetDouble());
+
         // What the other verbs make of it.
         var generated = await SoraProcess.RunAsync(["generate", "whole", "-p", "Line", "--max-new-tokens", "5", "--temperature", "0"], _folder.Path);
         Assert.Equal(0, generated.ExitCode);

@@ -55,6 +55,23 @@ public static class CheckpointStore
         return Resolve(resume, outputDir, bucket);
     }
 
+    /// <summary>Refuses what <see cref="Resolve(string, string, string)"/> would refuse, as far as that can be told without fetching a checkpoint.</summary>
+    /// <param name="resume">As there.</param>
+    /// <param name="outputDir">As there.</param>
+    /// <param name="saveTo">As there.</param>
+    /// <exception cref="SoraException">There is no such checkpoint, none is whole, or a fresh start would mix with an earlier run.</exception>
+    public static void CheckResume(string resume, string outputDir, string saveTo)
+    {
+        if (S3Location.Is(resume) || saveTo.Length == 0 || resume is not ("auto" or "true" or "false"))
+        {
+            if (!S3Location.Is(resume))
+                _ = CheckpointCatalog.Resolve(resume, outputDir);
+            return;
+        }
+        using var bucket = CheckpointBucket.Open(S3Location.Parse(saveTo));
+        CheckResume(resume, outputDir, bucket);
+    }
+
     /// <summary>Removes what an earlier run left in the bucket.</summary>
     public static void RemoveAll(string saveTo)
     {
@@ -66,9 +83,7 @@ public static class CheckpointStore
 
     internal static ResumePoint Resolve(string resume, string outputDir, CheckpointBucket bucket)
     {
-        var remote = bucket.List();
-        if (resume == "false" && remote.Count > 0)
-            throw new SoraException($"{bucket.Location} holds checkpoints up to step {remote[^1].Step}, which a fresh start would mix with its own. Choose another save_to, or use --resume auto to go on.", ExitCode.Usage);
+        var remote = ListFor(resume, bucket);
         var local = CheckpointCatalog.List(outputDir);
         var warnings = new List<string>();
         foreach (var checkpoint in remote.Reverse())
@@ -90,6 +105,26 @@ public static class CheckpointStore
         }
         return remote.Count == 0
             ? CheckpointCatalog.Resolve(resume, outputDir)
-            : throw new SoraException($"No checkpoint in {bucket.Location} is sound, so the run cannot go on. {string.Join(" ", warnings)} Restore one from a copy, or remove them to begin again.", ExitCode.InvalidInput);
+            : throw NoneSound(bucket, warnings);
     }
+
+    internal static void CheckResume(string resume, string outputDir, CheckpointBucket bucket)
+    {
+        var remote = ListFor(resume, bucket);
+        if (remote.Count == 0)
+            _ = CheckpointCatalog.Resolve(resume, outputDir);
+        else if (remote.All(checkpoint => checkpoint.Problem is not null) && !CheckpointCatalog.List(outputDir).Any(local => local.Step > remote[0].Step))
+            throw NoneSound(bucket, remote.Select(checkpoint => $"Checkpoint {checkpoint.Path} is refused: {checkpoint.Problem}"));
+    }
+
+    private static IReadOnlyList<CheckpointSummary> ListFor(string resume, CheckpointBucket bucket)
+    {
+        var remote = bucket.List();
+        return resume == "false" && remote.Count > 0
+            ? throw new SoraException($"{bucket.Location} holds checkpoints up to step {remote[^1].Step}, which a fresh start would mix with its own. Choose another save_to, or use --resume auto to go on.", ExitCode.Usage)
+            : remote;
+    }
+
+    private static SoraException NoneSound(CheckpointBucket bucket, IEnumerable<string> problems) => new(
+        $"No checkpoint in {bucket.Location} is sound, so the run cannot go on. {string.Join(" ", problems)} Restore one from a copy, or remove them to begin again.", ExitCode.InvalidInput);
 }

@@ -132,6 +132,19 @@ public sealed class CheckpointBucketTests : IDisposable
     }
 
     [Fact]
+    public void CheckResume_RefusesWhatResolveWouldRefuse_AndFetchesNothing()
+    {
+        CheckpointStore.CheckResume("auto", _elsewhere.Path, _bucket);
+        Assert.Throws<SoraException>(() => CheckpointStore.CheckResume("true", _elsewhere.Path, _bucket));
+        _bucket.Upload(Save(1).Path, 0);
+        CheckpointStore.CheckResume("auto", _elsewhere.Path, _bucket);
+        Assert.Contains("up to step 1", Assert.Throws<SoraException>(() => CheckpointStore.CheckResume("false", _elsewhere.Path, _bucket)).Message);
+        Assert.True(_server.Objects.TryRemove("runs/one/step-00000001/optimizer.safetensors", out _));
+        Assert.Contains("optimizer.safetensors is missing", Assert.Throws<SoraException>(() => CheckpointStore.CheckResume("auto", _elsewhere.Path, _bucket)).Message);
+        Assert.Empty(Directory.GetFileSystemEntries(_elsewhere.Path));
+    }
+
+    [Fact]
     public void Resolve_NothingThere_Begins() => Assert.Null(CheckpointStore.Resolve("auto", _elsewhere.Path, _bucket).Path);
 
     [Fact]
