@@ -13,12 +13,6 @@ public sealed record SaveGroup(int Index, int Count, string Key)
     /// <summary>A worker that writes all by itself.</summary>
     public static SaveGroup Alone { get; } = new(0, 1, "");
 
-    /// <summary>All members of a generation, who need no folder in common as they write to a store.</summary>
-    /// <param name="generation">Names the generation; see <see cref="KeyOf"/>.</param>
-    /// <param name="rank">This member.</param>
-    /// <param name="members">How many there are.</param>
-    public static SaveGroup OfAll(string generation, int rank, int members) => members <= 1 ? Alone : new SaveGroup(rank, members, KeyOf(generation, members));
-
     /// <summary>A short name that nothing else gets.</summary>
     internal static string KeyOf(params ReadOnlySpan<object> parts)
     {
