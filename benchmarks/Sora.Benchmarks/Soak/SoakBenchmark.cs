@@ -55,10 +55,8 @@ internal static class SoakBenchmark
 
     private static async Task<SoakSeen> DisturbedAsync(string folder, double minutes, int seed, CancellationToken cancellationToken)
     {
-        using var fleet = new Fleet(folder, Ports.Free());
+        using var fleet = new Fleet(folder);
         var timeline = new RunTimeline();
-        while (!File.Exists(fleet.Coordinator[^1]))
-            await Task.Delay(100, cancellationToken);
         var output = Path.Combine(folder, "disturbed");
         using var run = SoraProgram.Start(Path.Combine(folder, "logs", "train.log"), line =>
         {
