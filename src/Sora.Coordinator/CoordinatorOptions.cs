@@ -31,9 +31,12 @@ public sealed record CoordinatorOptions
 
     /// <summary>
     /// The coordinators a new one asks to be let in, as they are advertised, in the same order everywhere and this one among
-    /// them. The first founds the cluster when none of the others answers.
+    /// them. The first founds the cluster when none of the others answers; of three or more it takes a majority to begin.
     /// </summary>
     public IReadOnlyList<string> ClusterSeeds { get; init; } = [];
+
+    /// <summary>How long the founder of a cluster waits for a majority of <see cref="ClusterSeeds"/> before it ends.</summary>
+    public TimeSpan FoundingLimit { get; init; } = TimeSpan.FromSeconds(60);
 
     /// <summary>Where log lines go.</summary>
     public ILoggerFactory LoggerFactory { get; init; } = NullLoggerFactory.Instance;

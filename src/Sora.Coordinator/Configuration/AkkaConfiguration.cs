@@ -99,7 +99,8 @@ internal static class AkkaConfiguration
                 Roles = [Role],
                 SeedNodes = [.. seeds.Select(seed => $"akka.tcp://{SystemName}@{seed}")],
                 SplitBrainResolver = new KeepMajorityOption { Role = Role },
-            });
+            })
+            .FoundWithMajority(options, seeds.Count);
         return seeds.Count > 0 ? builder : builder.AddStartup((system, _) =>
         {
             var cluster = Cluster.Get(system);

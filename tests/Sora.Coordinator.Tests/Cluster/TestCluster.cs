@@ -9,6 +9,7 @@ internal sealed class TestCluster : IAsyncDisposable
 {
     private readonly string _folder = Directory.CreateTempSubdirectory("sora-cluster-").FullName;
     private readonly List<CoordinatorOptions> _options = [];
+    private readonly List<Gate> _gates = [];
 
     private TestCluster()
     {
@@ -17,13 +18,19 @@ internal sealed class TestCluster : IAsyncDisposable
     /// <summary>Those that are up.</summary>
     public List<CoordinatorHost> Hosts { get; } = [];
 
-    public static async Task<TestCluster> StartAsync(string journal, Func<CoordinatorOptions, CoordinatorOptions>? change = null)
+    /// <param name="journal">Connection string of the journal.</param>
+    /// <param name="change">Other options.</param>
+    /// <param name="behindGates">They reach each other through gates, which <see cref="Cut"/> closes.</param>
+    public static async Task<TestCluster> StartAsync(string journal, Func<CoordinatorOptions, CoordinatorOptions>? change = null, bool behindGates = false)
     {
         var cluster = new TestCluster();
-        string[] seeds = [.. Enumerable.Range(0, 3).Select(_ => $"127.0.0.1:{Ports.Free()}")];
-        foreach (var seed in seeds)
+        int[] ports = [.. Enumerable.Range(0, 3).Select(_ => Ports.Free())];
+        if (behindGates)
+            cluster._gates.AddRange(ports.Select(port => new Gate(port)));
+        string[] seeds = behindGates ? [.. cluster._gates.Select(gate => gate.Address)] : [.. ports.Select(port => $"127.0.0.1:{port}")];
+        foreach (var (port, seed) in ports.Zip(seeds))
         {
-            var options = new CoordinatorOptions { StateDir = cluster._folder, JournalConnection = journal, ClusterListen = seed, ClusterSeeds = seeds, Token = "token", CorpusPatience = TimeSpan.FromSeconds(5) };
+            var options = new CoordinatorOptions { StateDir = cluster._folder, JournalConnection = journal, ClusterListen = $"127.0.0.1:{port}", ClusterAdvertise = seed, ClusterSeeds = seeds, Token = "token", CorpusPatience = TimeSpan.FromSeconds(5) };
             cluster._options.Add(change?.Invoke(options) ?? options);
         }
         cluster.Hosts.AddRange(await Task.WhenAll(cluster._options.Select(options => CoordinatorHost.StartAsync(options, TestContext.Current.CancellationToken))));
@@ -57,6 +64,12 @@ internal sealed class TestCluster : IAsyncDisposable
         return host.CrashAsync();
     }
 
+    /// <summary>Nobody reaches anybody any more that is not connected already; or everybody does again.</summary>
+    public void Cut(bool cut) => _gates.ForEach(gate => gate.IsOpen = !cut);
+
+    /// <summary>Starts one that is gone again, on its addresses.</summary>
+    public Task<CoordinatorHost> StartAgainAsync(int number) => CoordinatorHost.StartAsync(_options[number], TestContext.Current.CancellationToken);
+
     /// <summary>One of them ends in good order.</summary>
     public async Task LeaveAsync(CoordinatorHost host)
     {
@@ -68,10 +81,13 @@ internal sealed class TestCluster : IAsyncDisposable
     {
         // They need not say goodbye to each other one by one.
         await Task.WhenAll(Hosts.Select(host => host.CrashAsync()));
+        foreach (var gate in _gates)
+            await gate.DisposeAsync();
         Directory.Delete(_folder, recursive: true);
     }
 
-    private async Task IsUpAsync()
+    /// <summary>Until each of those that are up sees all of them as full members.</summary>
+    public async Task IsUpAsync()
     {
         using var patience = TestCoordinator.Patience();
         foreach (var host in Hosts)

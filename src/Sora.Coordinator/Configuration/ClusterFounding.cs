@@ -1,0 +1,38 @@
+using Akka.Actor;
+using Akka.Cluster;
+using Akka.Hosting;
+using Microsoft.Extensions.Logging;
+
+namespace Sora.Coordinator.Configuration;
+
+/// <summary>
+/// Who founds a cluster. The first seed does when none of the others answers, and cannot know whether they are not there or only cut
+/// off from it. So nobody becomes a full member, and begins to work, before a majority of the seeds has joined: two clusters cannot
+/// both have one. A founder that stays alone ends, and looks for the others anew when it is started again.
+/// </summary>
+internal static partial class ClusterFounding
+{
+    /// <summary>How many coordinators a new cluster needs. Of two there is no majority but both, and one of them must do.</summary>
+    public static int Majority(int seeds) => seeds > 2 ? (seeds / 2) + 1 : 1;
+
+    public static AkkaConfigurationBuilder FoundWithMajority(this AkkaConfigurationBuilder builder, CoordinatorOptions options, int seeds)
+    {
+        var majority = Majority(seeds);
+        if (majority == 1)
+            return builder;
+        return builder
+            .AddHocon($"akka.cluster.min-nr-of-members = {majority}", HoconAddMode.Prepend)
+            .AddStartup((system, registry) => system.Scheduler.Advanced.ScheduleRepeatedly(options.FoundingLimit, options.FoundingLimit, () =>
+            {
+                // Nobody at all: it has founded none, and asks the others until one answers.
+                var members = Cluster.Get(system).State.Members;
+                if (members.Count == 0 || members.Count >= majority || members.Any(member => member.Status is not (MemberStatus.Joining or MemberStatus.WeaklyUp)))
+                    return;
+                LogAlone(options.LoggerFactory.CreateLogger(typeof(ClusterFounding)), members.Count, seeds, options.FoundingLimit.TotalSeconds, majority);
+                _ = system.Terminate();
+            }));
+    }
+
+    [LoggerMessage(1300, LogLevel.Error, "Only {Here} of {Seeds} coordinators are here after {Seconds:0} s, and it takes {Majority} to found a cluster: the others are not started, or cannot be reached. This one ends; started again, it looks for them anew")]
+    private static partial void LogAlone(ILogger log, int here, int seeds, double seconds, int majority);
+}
