@@ -1,19 +1,21 @@
 namespace Sora.Cluster.Tests;
 
-/// <summary>Coordinators of one cluster, each a process, that share a journal in PostgreSQL.</summary>
+/// <summary>Coordinators, each a process: one with a journal of its own, or a cluster that shares one in PostgreSQL.</summary>
 internal sealed class CoordinatorGroup : IDisposable
 {
-    // Log lines of a coordinator that has the run's actor: a run changes its phase, and a run comes back from the journal.
-    private const int PhaseChanges = 1000;
+    /// <summary>Log line of the one that has the run: the run goes from one phase to another.</summary>
+    public const int PhaseChanges = 1000;
+
+    /// <summary>Log line: a run comes back from the journal.</summary>
     private const int Recovered = 1001;
 
     private static readonly string[] Ownership = [$"[{PhaseChanges}]", $"[{Recovered}]"];
 
     private readonly List<SoraProcess> _processes = [];
     private readonly List<string[]> _commands = [];
-    private readonly string _journal;
+    private readonly string? _journal;
 
-    private CoordinatorGroup(string folder, string journal, int count)
+    private CoordinatorGroup(string folder, string? journal, int count)
     {
         (_journal, TokenFile) = (journal, Path.Combine(folder, "cluster-token"));
         File.WriteAllText(TokenFile, Guid.NewGuid().ToString("N"));
@@ -22,8 +24,8 @@ internal sealed class CoordinatorGroup : IDisposable
         {
             var address = $"http://127.0.0.1:{Ports.Free()}";
             Addresses.Add(address);
-            _commands.Add(["coordinator", "start", "--state", Path.Combine(folder, $"state-{seed[10..]}"), "--listen", address, "--token-file", TokenFile,
-                "--cluster-listen", seed, "--seeds", string.Join(',', seeds), "--log-level", "debug", "--json"]);
+            string[] cluster = journal is null ? [] : ["--cluster-listen", seed, "--seeds", string.Join(',', seeds)];
+            _commands.Add(["coordinator", "start", "--state", Path.Combine(folder, $"state-{seed[10..]}"), "--listen", address, "--token-file", TokenFile, "--log-level", "debug", "--json", .. cluster]);
         }
     }
 
@@ -36,7 +38,7 @@ internal sealed class CoordinatorGroup : IDisposable
 
     private static CancellationToken Deadline => TestContext.Current.CancellationToken;
 
-    public static async Task<CoordinatorGroup> StartAsync(string folder, string journal, int count)
+    public static async Task<CoordinatorGroup> StartAsync(string folder, string? journal = null, int count = 1)
     {
         var group = new CoordinatorGroup(folder, journal, count);
         for (var index = 0; index < count; index++)
@@ -53,7 +55,7 @@ internal sealed class CoordinatorGroup : IDisposable
     /// <summary>The one that decides about the run: the last that said something of it.</summary>
     public int Owner() => Enumerable.Range(0, _processes.Count).MaxBy(LastWord, StringComparer.Ordinal);
 
-    /// <summary>Starts one again that was killed, and waits until it is a member of the cluster.</summary>
+    /// <summary>Starts one again that was killed, and waits until it can be dialled.</summary>
     public Task StartAgainAsync(int index)
     {
         _processes[index].Dispose();
@@ -79,7 +81,7 @@ internal sealed class CoordinatorGroup : IDisposable
             process.Dispose();
     }
 
-    private SoraProcess Launch(int index) => SoraProcess.Start(_commands[index], new Dictionary<string, string> { ["SORA_JOURNAL"] = _journal });
+    private SoraProcess Launch(int index) => SoraProcess.Start(_commands[index], _journal is null ? null : new Dictionary<string, string> { ["SORA_JOURNAL"] = _journal });
 
     private Task ListensAsync(int index) => _processes[index].EventAsync("listening", _ => true, Deadline);
 

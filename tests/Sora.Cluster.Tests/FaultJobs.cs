@@ -5,12 +5,19 @@ namespace Sora.Cluster.Tests;
 /// <summary>The jobs that faults are done to. What becomes of each undisturbed is computed once, for all tests.</summary>
 public sealed class FaultJobs : IDisposable
 {
-    public FaultJobs() => Quick = new FaultJob(this, Training.WriteJob("decoder").LastingFor(500));
+    public FaultJobs()
+    {
+        Quick = new FaultJob(this, Training.WriteJob("decoder", "weight_decay: 0").LastingFor(500).WithHeadOfItsOwn());
+        Heavy = new FaultJob(this, Training.WriteJob("decoder").LastingFor(60).OfManyWeights());
+    }
 
     public TrainingFixture Training { get; } = new();
 
     /// <summary>Steps of a few milliseconds.</summary>
     internal FaultJob Quick { get; }
+
+    /// <summary>A state of 40 MB: computing, exchanging, transferring and saving take so long that something can happen meanwhile.</summary>
+    internal FaultJob Heavy { get; }
 
     public void Dispose() => Training.Dispose();
 }

@@ -33,10 +33,13 @@ internal sealed class FaultRun : IDisposable
     public async Task SignalAsync(string signal, string worker) => SoraProcess.Signal(signal, await ProcessOfAsync(worker));
 
     /// <summary>Adds a worker, as a user does while the run goes on.</summary>
-    public async Task<SoraProcess> AddWorkerAsync(string name)
+    public async Task<SoraProcess> AddWorkerAsync(string name) => SoraProcess.Start(["worker", "--name", name, .. await CoordinatorAsync()]);
+
+    /// <summary>How workers reach the coordinator of the run.</summary>
+    public async Task<string[]> CoordinatorAsync()
     {
         var listening = await _process.EventAsync("listening", _ => true, Deadline);
-        return SoraProcess.Start(["worker", "--coordinator", listening.GetProperty("address").GetString()!, "--token-file", listening.GetProperty("token_file").GetString()!, "--name", name]);
+        return ["--coordinator", listening.GetProperty("address").GetString()!, "--token-file", listening.GetProperty("token_file").GetString()!];
     }
 
     /// <summary>
@@ -76,13 +79,13 @@ internal sealed class FaultRun : IDisposable
 }
 
 /// <summary>What a run ends with when nothing happens to it.</summary>
-internal sealed record Undisturbed(string WeightsSha256, IReadOnlyList<string> Losses)
+internal sealed record Undisturbed(string Output, string WeightsSha256, IReadOnlyList<string> Losses)
 {
     public static async Task<Undisturbed> OfAsync(string job, string output)
     {
         var end = await SoraProcess.RunAsync(["train", job, "--workers", "1", "--output", output, "--json"], TestContext.Current.CancellationToken);
         Assert.True(end.ExitCode == 0, end.ToString());
-        return new Undisturbed(end.Event("finished").GetProperty("weights_sha256").GetString()!, LossesIn(output));
+        return new Undisturbed(output, end.Event("finished").GetProperty("weights_sha256").GetString()!, LossesIn(output));
     }
 
     /// <summary>Steps and evaluations as they were recorded, without what depends on the clock.</summary>

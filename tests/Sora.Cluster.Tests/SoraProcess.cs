@@ -6,6 +6,9 @@ namespace Sora.Cluster.Tests;
 /// <summary>The real program in a process of its own, its output kept. Killed by process id when disposed.</summary>
 internal sealed class SoraProcess : IDisposable
 {
+    // On a machine that is busy with other things as well. What does not come is told with the last words of who should have said it.
+    private static readonly TimeSpan Patience = TimeSpan.FromMinutes(2);
+
     private readonly Process _process;
     private readonly ProcessLines _output = new();
     private readonly ProcessLines _errors = new();
@@ -52,11 +55,7 @@ internal sealed class SoraProcess : IDisposable
     /// <summary>The next event of this name that has <paramref name="matching"/>, including those already printed.</summary>
     public async Task<JsonElement> EventAsync(string name, Func<JsonElement, bool> matching, CancellationToken cancellationToken)
     {
-        var found = await _output.FirstAsync(Read, 0, _process.WaitForExitAsync(cancellationToken));
-        if (found is { } json)
-            return json.RootElement;
-        var result = await EndAsync(cancellationToken);
-        throw new Xunit.Sdk.XunitException($"sora ended with {result.ExitCode} before the event '{name}'.\n{result}");
+        return (await FirstAsync(_output, Read, 0, $"the event '{name}'", cancellationToken)).RootElement;
 
         JsonDocument? Read(int number, string line)
         {
@@ -73,12 +72,7 @@ internal sealed class SoraProcess : IDisposable
     /// <summary>The first log line of an event id, after so many lines.</summary>
     public async Task<LogLine> LogAsync(int eventId, int after = 0, Func<string, bool>? matching = null)
     {
-        var cancellationToken = TestContext.Current.CancellationToken;
-        var found = await _errors.FirstAsync(Read, after, _process.WaitForExitAsync(cancellationToken));
-        if (found is not null)
-            return found;
-        var result = await EndAsync(cancellationToken);
-        throw new Xunit.Sdk.XunitException($"sora ended with {result.ExitCode} before log line {eventId}.\n{result}");
+        return await FirstAsync(_errors, Read, after, $"log line {eventId}", TestContext.Current.CancellationToken);
 
         LogLine? Read(int number, string line) =>
             line.Contains($"[{eventId}]", StringComparison.Ordinal) && matching?.Invoke(line) != false ? new LogLine(number, line) : null;
@@ -98,9 +92,35 @@ internal sealed class SoraProcess : IDisposable
 
     public async Task<SoraResult> EndAsync(CancellationToken cancellationToken)
     {
-        await _process.WaitForExitAsync(cancellationToken);
-        return new SoraResult(_process.ExitCode, _output.All, string.Join('\n', _errors.All));
+        using var limit = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
+        limit.CancelAfter(Patience);
+        try
+        {
+            await _process.WaitForExitAsync(limit.Token);
+        }
+        catch (OperationCanceledException)
+        {
+            throw new Xunit.Sdk.XunitException($"sora should have ended.\n{So(-1)}");
+        }
+        return So(_process.ExitCode);
     }
+
+    private async Task<T> FirstAsync<T>(ProcessLines lines, Func<int, string, T?> read, int after, string what, CancellationToken cancellationToken) where T : class
+    {
+        using var limit = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
+        limit.CancelAfter(Patience);
+        try
+        {
+            return await lines.FirstAsync(read, after, _process.WaitForExitAsync(limit.Token))
+                ?? throw new Xunit.Sdk.XunitException($"sora ended before {what}.\n{So(_process.ExitCode)}");
+        }
+        catch (OperationCanceledException)
+        {
+            throw new Xunit.Sdk.XunitException($"sora still runs, and {what} has not come.\n{So(-1)}");
+        }
+    }
+
+    private SoraResult So(int exitCode) => new(exitCode, _output.All, string.Join('\n', _errors.All));
 
     public void Dispose()
     {

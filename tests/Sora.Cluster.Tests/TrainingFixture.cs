@@ -61,4 +61,19 @@ internal static class JobFiles
             .Replace("num_hidden_layers: 2", "num_hidden_layers: 1").Replace("gradient_accumulation_steps: 2", "gradient_accumulation_steps: 1"));
         return job;
     }
+
+    /// <summary>Unties the table that tokens are looked up in from the one they are predicted with.</summary>
+    public static string WithHeadOfItsOwn(this string job)
+    {
+        File.WriteAllText(job, File.ReadAllText(job).Replace("dropout: 0.1", "dropout: 0.1\n  tie_word_embeddings: false"));
+        return job;
+    }
+
+    /// <summary>Gives the network 3 million weights, and a step few samples.</summary>
+    public static string OfManyWeights(this string job)
+    {
+        File.WriteAllText(job, File.ReadAllText(job).Replace("hidden_size: 32", "hidden_size: 512").Replace("context_length: 32", "context_length: 16")
+            .Replace("per_device_train_batch_size: 2", "per_device_train_batch_size: 1") + "max_eval_batches: 4\n");
+        return job;
+    }
 }

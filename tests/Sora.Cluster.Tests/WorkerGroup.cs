@@ -1,7 +1,7 @@
 namespace Sora.Cluster.Tests;
 
 /// <summary>Workers that a test starts itself, and that say on stderr what they are doing.</summary>
-internal sealed class WorkerGroup : IDisposable
+internal sealed class WorkerGroup(params string[] coordinators) : IDisposable
 {
     private readonly List<SoraProcess> _ended = [];
     private readonly Dictionary<string, SoraProcess> _present = new(StringComparer.Ordinal);
@@ -15,16 +15,24 @@ internal sealed class WorkerGroup : IDisposable
 
     /// <summary>Starts a worker, or another process for a name whose process is dead.</summary>
     /// <param name="name">Its name.</param>
-    /// <param name="coordinators">How it reaches its coordinators.</param>
-    public SoraProcess Start(string name, params string[] coordinators)
+    /// <param name="others">How it reaches its coordinators, if not as all do.</param>
+    public SoraProcess Start(string name, params string[] others)
     {
         if (_present.Remove(name, out var before))
             _ended.Add(before);
-        return _present[name] = SoraProcess.Start(["worker", "--name", name, "--log-level", "debug", .. coordinators]);
+        return _present[name] = SoraProcess.Start(["worker", "--name", name, "--log-level", "debug", .. others is [] ? coordinators : others]);
     }
 
     /// <summary>All of them commit so many steps from now on.</summary>
     public Task CommitAsync(int steps) => Task.WhenAll(All.Select(worker => CommitAsync(worker, steps)));
+
+    /// <summary>One of them does.</summary>
+    public static async Task CommitAsync(SoraProcess worker, int steps)
+    {
+        var after = worker.Log.Count;
+        for (var step = 0; step < steps; step++)
+            after = (await worker.LogAsync(WorkerLog.Committed, after)).Number;
+    }
 
     /// <summary>All have ended well.</summary>
     public async Task EndAsync()
@@ -40,13 +48,6 @@ internal sealed class WorkerGroup : IDisposable
     {
         foreach (var worker in _ended.Concat(All))
             worker.Dispose();
-    }
-
-    private static async Task CommitAsync(SoraProcess worker, int steps)
-    {
-        var after = worker.Log.Count;
-        for (var step = 0; step < steps; step++)
-            after = (await worker.LogAsync(WorkerLog.Committed, after)).Number;
     }
 }
 

@@ -59,7 +59,7 @@ public sealed class StateSnapshot : IDisposable
         Step = step;
     }
 
-    private static unsafe void Copy(Tensor from, Tensor to, bool last)
+    private static void Copy(Tensor from, Tensor to, bool last)
     {
         // Copies from a GPU into pinned memory are queued one behind the other and awaited by the last.
         if (from.device_type != DeviceType.CPU)
@@ -67,7 +67,6 @@ public sealed class StateSnapshot : IDisposable
             to.copy_(from, nonBlocking: !last);
             return;
         }
-        var bytes = to.numel() * to.element_size();
-        Buffer.MemoryCopy((void*)HostMemory.AddressOf(from), (void*)HostMemory.AddressOf(to), bytes, bytes);
+        HostCopy.Copy(HostMemory.AddressOf(from), HostMemory.AddressOf(to), to.numel() * to.element_size());
     }
 }

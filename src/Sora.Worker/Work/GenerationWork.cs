@@ -42,7 +42,7 @@ internal sealed partial class GenerationWork(
     /// <summary>Connects the peers and takes up the state of the first step.</summary>
     public Task<WorkerEvent?> JoinAsync() => UntilHaltAsync(async () =>
     {
-        LogJoining(Number, rank, generation.Members.Count, generation.FirstStep, SourceOfState());
+        LogJoining(Number, rank, generation.Members.Count, generation.Members[rank].Lanes.Count, generation.Members[^1].Lanes.End, generation.FirstStep, SourceOfState());
         var holds = generation.Holders.Contains(rank);
         var served = holds ? await training.RunAsync(ServedState) : [];
         var restoring = generation.Holders.Count > 0 ? Task.CompletedTask : training.RunAsync(() =>
@@ -158,8 +158,8 @@ internal sealed partial class GenerationWork(
         : generation.RestoreFrom.Length > 0 ? $"reads {generation.RestoreFrom}"
         : "begins with the initial weights";
 
-    [LoggerMessage(2300, LogLevel.Information, "Generation {Generation}: rank {Rank} of {Members}, from step {Step}, {Source}")]
-    private partial void LogJoining(long generation, int rank, int members, long step, string source);
+    [LoggerMessage(2300, LogLevel.Information, "Generation {Generation}: rank {Rank} of {Members}, {Lanes} of {AllLanes} lanes, from step {Step}, {Source}")]
+    private partial void LogJoining(long generation, int rank, int members, int lanes, int allLanes, long step, string source);
 
     [LoggerMessage(2301, LogLevel.Information, "The state of step {Step} is taken over: {Megabytes} MiB in {Seconds:0.00} s")]
     private partial void LogTakenOver(long step, long megabytes, double seconds);

@@ -130,27 +130,12 @@ public sealed class CheckpointBucket : IDisposable
         {
             Guarded(place, () =>
             {
-                var key = place.Key(CheckpointManifest.FileName);
-                var there = Steps().FirstOrDefault(step => step.Step == manifest.Step).Objects;
-                if (there?.ContainsKey(CheckpointManifest.FileName) == true)
+                if (!IsThere(manifest))
                 {
-                    if (Summarize(manifest.Step, there) is { Problem: null } summary && summary.Manifest!.Checksum == manifest.Checksum)
-                        return true;
-                    // Another job's, or damaged: it must not vouch for objects that change under it.
-                    _client.DeleteObjectAsync(Location.Bucket, key).GetAwaiter().GetResult();
+                    Send(folder, manifest);
+                    Prune(saveTotalLimit, manifest.Step);
                 }
-                using var transfer = new TransferUtility(_client, new TransferUtilityConfig { MinSizeBeforePartUpload = _partSize });
-                foreach (var file in manifest.Files)
-                    Put(file.Name);
-                // The manifest vouches only for what is there indeed, whatever the store has answered.
-                if (Shortage(place, manifest, Steps().FirstOrDefault(step => step.Step == manifest.Step).Objects ?? []) is { } shortage)
-                    throw new SoraException($"After the upload, {shortage}", ExitCode.Unreachable);
-                Put(CheckpointManifest.FileName);
-                Prune(saveTotalLimit, manifest.Step);
                 return true;
-
-                void Put(string file) => transfer.Upload(
-                    new TransferUtilityUploadRequest { BucketName = Location.Bucket, Key = place.Key(file), FilePath = Path.Combine(folder, file), PartSize = _partSize });
             });
             return new CheckpointInfo(place.ToString(), manifest.Step, manifest.WeightsSha256);
         }
@@ -170,6 +155,37 @@ public sealed class CheckpointBucket : IDisposable
 
     /// <inheritdoc/>
     public void Dispose() => _client.Dispose();
+
+    private bool IsThere(CheckpointManifest manifest)
+    {
+        var there = ObjectsOf(manifest.Step);
+        if (!there.ContainsKey(CheckpointManifest.FileName))
+            return false;
+        if (Summarize(manifest.Step, there) is { Problem: null } summary && summary.Manifest!.Checksum == manifest.Checksum)
+            return true;
+        // Another job's, or damaged: it must not vouch for objects that change under it.
+        _client.DeleteObjectAsync(Location.Bucket, Location.Checkpoint(manifest.Step).Key(CheckpointManifest.FileName)).GetAwaiter().GetResult();
+        return false;
+    }
+
+    private void Send(string folder, CheckpointManifest manifest)
+    {
+        var place = Location.Checkpoint(manifest.Step);
+        using var transfer = new TransferUtility(_client, new TransferUtilityConfig { MinSizeBeforePartUpload = _partSize });
+        foreach (var file in manifest.Files)
+            Put(file.Name);
+        // The manifest vouches only for what is there indeed, whatever the store has answered, and it is read back itself.
+        if (Shortage(place, manifest, ObjectsOf(manifest.Step)) is { } shortage)
+            throw new SoraException($"After the upload, {shortage}", ExitCode.Unreachable);
+        Put(CheckpointManifest.FileName);
+        if (Manifest(manifest.Step).Checksum != manifest.Checksum)
+            throw new SoraException($"After the upload, {place}/{CheckpointManifest.FileName} is another one.", ExitCode.Unreachable);
+
+        void Put(string file) => transfer.Upload(
+            new TransferUtilityUploadRequest { BucketName = Location.Bucket, Key = place.Key(file), FilePath = Path.Combine(folder, file), PartSize = _partSize });
+    }
+
+    private IReadOnlyDictionary<string, S3Object> ObjectsOf(long step) => Steps().FirstOrDefault(one => one.Step == step).Objects ?? [];
 
     private void Prune(int limit, long justWritten)
     {

@@ -76,6 +76,20 @@ public sealed class CheckpointBucketTests : IDisposable
         Assert.Empty(_bucket.Verify(2));
     }
 
+    [Theory]
+    [InlineData("manifest.json")]
+    [InlineData("config.json")]
+    public void Upload_StoreKeepsHalfAndReportsSuccess_IsNoticed(string file)
+    {
+        var local = Save(1);
+        _server.Halves = file;
+        Assert.Contains(file, Assert.Throws<CheckpointWriteException>(() => _bucket.Upload(local.Path, 0)).Message);
+        Assert.DoesNotContain(_bucket.List(), checkpoint => checkpoint.Problem is null);
+        _server.Halves = null;
+        _bucket.Upload(local.Path, 0);
+        Assert.Empty(_bucket.Verify(1));
+    }
+
     [Fact]
     public void Upload_OverADamagedOne_ReplacesIt()
     {

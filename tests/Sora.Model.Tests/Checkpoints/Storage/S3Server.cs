@@ -41,6 +41,9 @@ internal sealed class S3Server : IDisposable
 
     public int CutPut { get; set; } = int.MaxValue;
 
+    /// <summary>Objects of which it keeps only half and says that all is well: the end of their key.</summary>
+    public string? Halves { get; set; }
+
     public int Multiparts { get; private set; }
 
     public IAmazonS3 Client(string accessKey = AccessKey) => new AmazonS3Client(new BasicAWSCredentials(accessKey, "secret"), new AmazonS3Config
@@ -115,7 +118,7 @@ internal sealed class S3Server : IDisposable
                     break;
                 }
                 if (upload is null)
-                    Objects[key] = body;
+                    Objects[key] = Halves is { } end && key.EndsWith(end, StringComparison.Ordinal) ? body[..(body.Length / 2)] : body;
                 else
                     _parts[(upload, int.Parse(part!, CultureInfo.InvariantCulture))] = body;
                 response.Headers["ETag"] = "\"tag\"";
