@@ -11,6 +11,8 @@ return args switch
     ["train", .. var rest] => TrainBenchmark.Run(rest),
     ["scaling", .. var rest] => ScalingBenchmark.Run(rest),
     ["recovery", .. var rest] => RecoveryBenchmark.Run(rest),
+    ["times", .. var rest] => await TimesBenchmark.RunAsync(rest),
+    ["limits", .. var rest] => await LimitsBenchmark.RunAsync(rest),
     ["soak", .. var rest] => await SoakBenchmark.RunAsync(rest),
     ["checkpoint", .. var rest] => CheckpointBenchmark.Run(rest),
     _ => Usage(),
@@ -26,6 +28,8 @@ static int Usage()
           train [gpt|llama]    tokens/s of one worker with one thread, and its share of the matrix rate
           scaling [ROUNDS [STEPS]]  one run of two workers beside two independent runs
           recovery [KILLS]     from kill -9 of one of four workers to the next committed step, and what a worker that joins costs the others
+          times [ROUNDS]       what SIGTERM of a worker costs, and kill -9 of one of three coordinators on PostgreSQL
+          limits [WORKERS [SESSIONS]]  what a generation of 1000 workers and 10000 idle sessions cost a coordinator
           soak [MINUTES [SEED]]  a run with a fault every 15-30 s (default: 30 minutes): throughput, and whether the result is that of an undisturbed run
           checkpoint [FOLDER]  how long the training loop stands still for a checkpoint, written beside it and with it waiting
           tokenize [FILE...]   MB/s of one core: our tokenizers and Microsoft.ML.Tokenizers', on English prose (default: the .NET documentation files)

@@ -12,6 +12,7 @@ namespace Sora.Benchmarks.Soak;
 internal static class SoakBenchmark
 {
     private const int Workers = 4;
+    private const int LeastSteps = 8; // of which a rate is made
     private static readonly TimeSpan Patience = TimeSpan.FromMinutes(3);
 
     public static async Task<int> RunAsync(string[] arguments)
@@ -55,10 +56,8 @@ internal static class SoakBenchmark
 
     private static async Task<SoakSeen> DisturbedAsync(string folder, double minutes, int seed, CancellationToken cancellationToken)
     {
-        using var fleet = new Fleet(folder, Ports.Free());
+        using var fleet = new Fleet(folder);
         var timeline = new RunTimeline();
-        while (!File.Exists(fleet.Coordinator[^1]))
-            await Task.Delay(100, cancellationToken);
         var output = Path.Combine(folder, "disturbed");
         using var run = SoraProgram.Start(Path.Combine(folder, "logs", "train.log"), line =>
         {
@@ -159,8 +158,10 @@ internal static class SoakBenchmark
         await Task.Delay(TimeSpan.FromSeconds(5), cancellationToken);
         var from = RunTimeline.Now;
         await Task.Delay(TimeSpan.FromSeconds(workers == Workers ? 2 * seconds : seconds), cancellationToken);
-        var times = timeline.All<StepCommitted>().Select(step => step.Time).Where(time => time >= from).ToList();
-        var rate = new FaultFreeRate(workers, times.Count > 1 ? (times.Count - 1) / (times[^1] - times[0]) : double.NaN);
+        List<double> times;
+        while ((times = [.. timeline.All<StepCommitted>().Select(step => step.Time).Where(time => time >= from)]).Count < LeastSteps)
+            await timeline.WaitAsync<StepCommitted>(_ => true, RunTimeline.Now, Patience, cancellationToken);
+        var rate = new FaultFreeRate(workers, (times.Count - 1) / (times[^1] - times[0]));
         Progress(FormattableString.Invariant($"{workers} workers, undisturbed: {rate.StepsPerSecond:0.000} steps/s"));
         return rate;
     }

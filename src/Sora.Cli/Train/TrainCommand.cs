@@ -51,50 +51,18 @@ internal sealed class TrainCommand(LoadedJob loaded, TrainOptions options, Guard
         var workers = WorkerCount.Of(_job);
         var (local, token) = Local(workers.Most);
         using var output = OutputFolder.Open(_job.OutputDir);
-        WorkerProcesses? processes = null;
+        Attempt? attempt = null;
         using var signals = new StopSignals(code =>
         {
-            processes?.Kill();
+            attempt?.Processes?.Kill();
             Environment.Exit(code);
         });
+        attempt = new Attempt(workers, local, token, output, signals);
         display.WhenLost = lost => signals.Ask("the output was lost", lost.ExitCode);
-        var began = false;
         try
         {
             if (display.Lost is { } early) throw early;
-            using var remote = options.Coordinators.Count > 0 ? new RemoteRuns(options.Coordinators, token, output.Path) : null;
-            if (remote is not null && await remote.FindGoingOnAsync(signals.Token) is { } goingOn)
-            {
-                began = true;
-                display.Show(new RunWarning($"run {goingOn} is going on already: following it"));
-                var known = LossHistory.Read(output.Path).Steps.LastOrDefault()?.Step ?? 0;
-                processes = Start(local, string.Join(',', options.Coordinators), token, output);
-                return await FollowAsync(remote.Follow(goingOn, known), processes, null, known, output, signals);
-            }
-            var resume = Resume();
-            using var corpus = await PrepareAsync(signals.Token);
-            var size = NetworkSize.Of(_job, corpus.Manifest.Tokenizer.VocabSize);
-            var checkpoint = Open(resume, corpus);
-            if (checkpoint?.Manifest.Step == _job.MaxSteps) return ShowFinished(checkpoint);
-            CheckMemory(Plan(workers, size, corpus.Manifest.Tokenizer.VocabSize, corpus.Manifest.Train.Tokens), local);
-
-            var submission = Submission(corpus, size, resume, checkpoint, workers) with { Device = local > 0 ? LocalDevice.Of(_job) : null };
-            if (remote is not null)
-            {
-                if (options.Overwrite) RemoveEarlierRun(output);
-                began = true;
-                var submitted = await remote.SubmitAsync(submission, signals.Token);
-                processes = Start(local, string.Join(',', options.Coordinators), token, output);
-                return await FollowAsync(submitted, processes, null, submission.FirstStep, output, signals);
-            }
-            await using var coordinator = await CoordinatorHost.StartAsync(Coordinator(output, token, workers), signals.Token);
-            if (options.Overwrite) RemoveEarlierRun(output);
-            began = true;
-            using var tokenFile = TokenFile.Write(Path.Combine(output.Path, StateFolder), coordinator.Token);
-            display.Show(new CoordinatorListening(Reachable(coordinator.Address), tokenFile.Path));
-            processes = Start(local, coordinator.Address, coordinator.Token, output);
-            var run = await coordinator.SubmitAsync(submission);
-            return await FollowAsync(new FollowedRun(run.Events, run.StopAsync), processes, local == workers.Most ? workers : null, submission.FirstStep, output, signals);
+            return options.Coordinators.Count > 0 ? await RunElsewhereAsync(attempt) : await PrepareAsync(attempt, submission => RunHereAsync(attempt, submission));
         }
         catch (OperationCanceledException) when (signals.Asked.IsCompleted)
         {
@@ -104,9 +72,75 @@ internal sealed class TrainCommand(LoadedJob loaded, TrainOptions options, Guard
         finally
         {
             display.WhenLost = null; // nothing is left to stop
-            processes?.Dispose();
-            if (!began) output.TakeBack(StateFolder);
+            attempt.Processes?.Dispose();
+            if (!attempt.Began) output.TakeBack(StateFolder);
         }
+    }
+
+    /// <summary>What the ways to run a job have in common.</summary>
+    private sealed record Attempt(WorkerRange Workers, int Local, string Token, OutputFolder Output, StopSignals Signals)
+    {
+        /// <summary>Workers on this machine, once they are started.</summary>
+        public WorkerProcesses? Processes { get; set; }
+
+        /// <summary>Something was begun: what was written stays.</summary>
+        public bool Began { get; set; }
+    }
+
+    /// <summary>A coordinator in this process, which ends with it.</summary>
+    private async Task<int> RunHereAsync(Attempt attempt, RunSubmission submission)
+    {
+        var output = attempt.Output;
+        await using var coordinator = await CoordinatorHost.StartAsync(Coordinator(output, attempt.Token, attempt.Workers), attempt.Signals.Token);
+        if (options.Overwrite) RemoveEarlierRun(output);
+        attempt.Began = true;
+        using var tokenFile = TokenFile.Write(Path.Combine(output.Path, StateFolder), coordinator.Token);
+        display.Show(new CoordinatorListening(Reachable(coordinator.Address), tokenFile.Path));
+        Start(attempt, coordinator.Address, coordinator.Token);
+        var run = await coordinator.SubmitAsync(submission);
+        // Without workers of other machines, those of this one are all it can have.
+        var need = attempt.Local == attempt.Workers.Most ? attempt.Workers : (WorkerRange?)null;
+        return await FollowAsync(new FollowedRun(run.Events, run.StopAsync), attempt, need, submission.FirstStep);
+    }
+
+    /// <summary>Coordinators that outlive this program: the run may be going on there already.</summary>
+    private async Task<int> RunElsewhereAsync(Attempt attempt)
+    {
+        using var remote = new RemoteRuns(options.Coordinators, attempt.Token, attempt.Output.Path);
+        return await remote.FindGoingOnAsync(attempt.Signals.Token) is { } goingOn
+            ? await FollowAgainAsync(attempt, remote, goingOn)
+            : await PrepareAsync(attempt, submission => SubmitAsync(attempt, remote, submission));
+    }
+
+    private async Task<int> FollowAgainAsync(Attempt attempt, RemoteRuns remote, string run)
+    {
+        attempt.Began = true;
+        display.Show(new RunWarning($"run {run} is going on already: following it"));
+        var known = LossHistory.Read(attempt.Output.Path).Steps.LastOrDefault()?.Step ?? 0;
+        Start(attempt, string.Join(',', options.Coordinators), attempt.Token);
+        return await FollowAsync(remote.Follow(run, known), attempt, null, known);
+    }
+
+    private async Task<int> SubmitAsync(Attempt attempt, RemoteRuns remote, RunSubmission submission)
+    {
+        if (options.Overwrite) RemoveEarlierRun(attempt.Output);
+        attempt.Began = true;
+        var submitted = await remote.SubmitAsync(submission, attempt.Signals.Token);
+        Start(attempt, string.Join(',', options.Coordinators), attempt.Token);
+        return await FollowAsync(submitted, attempt, null, submission.FirstStep);
+    }
+
+    /// <summary>Refuses what can be refused, makes the corpus, and runs the job unless it is done already.</summary>
+    private async Task<int> PrepareAsync(Attempt attempt, Func<RunSubmission, Task<int>> run)
+    {
+        var resume = Resume();
+        using var corpus = await PrepareCorpusAsync(attempt.Signals.Token);
+        var vocabSize = corpus.Manifest.Tokenizer.VocabSize;
+        var size = NetworkSize.Of(_job, vocabSize);
+        var checkpoint = Open(resume, corpus);
+        if (checkpoint?.Manifest.Step == _job.MaxSteps) return ShowFinished(checkpoint);
+        CheckMemory(Plan(attempt.Workers, size, vocabSize, corpus.Manifest.Train.Tokens), attempt.Local);
+        return await run(Submission(corpus, size, resume, checkpoint, attempt.Workers) with { Device = attempt.Local > 0 ? LocalDevice.Of(_job) : null });
     }
 
     private void Warn(IEnumerable<string> warnings)
@@ -161,20 +195,21 @@ internal sealed class TrainCommand(LoadedJob loaded, TrainOptions options, Guard
         return point;
     }
 
-    private WorkerProcesses Start(int local, string coordinators, string token, OutputFolder output)
+    private void Start(Attempt attempt, string coordinators, string token)
     {
-        var launch = new WorkerLaunch(coordinators, token, output.Logs, _job.ThreadsPerWorker, WorkerCount.OneGpuEach(_job));
+        var launch = new WorkerLaunch(coordinators, token, attempt.Output.Logs, _job.ThreadsPerWorker, WorkerCount.OneGpuEach(_job));
         // Others may have a worker-0 there too.
         if (options.Coordinators.Count > 0) launch = launch with { NamePrefix = $"{Environment.MachineName}-{Environment.ProcessId}-" };
-        return WorkerProcesses.Start(local, launch, _job.MaxRestarts, clock);
+        attempt.Processes = WorkerProcesses.Start(attempt.Local, launch, _job.MaxRestarts, clock);
     }
 
-    private async Task<int> FollowAsync(FollowedRun run, WorkerProcesses workers, WorkerRange? need, long knownStep, OutputFolder output, StopSignals signals)
+    private async Task<int> FollowAsync(FollowedRun run, Attempt attempt, WorkerRange? need, long knownStep)
     {
-        using var history = LossHistory.Open(output.Path, knownStep);
-        var end = await new RunFollower(display, history, signals, workers, need, clock).FollowAsync(run);
+        var workers = attempt.Processes!;
+        using var history = LossHistory.Open(attempt.Output.Path, knownStep);
+        var end = await new RunFollower(display, history, attempt.Signals, workers, need, clock).FollowAsync(run);
         await workers.EndAsync(WorkerGrace);
-        return Conclude(end, output, workers, signals);
+        return Conclude(end, attempt.Output, workers, attempt.Signals);
     }
 
     private CoordinatorOptions Coordinator(OutputFolder output, string token, WorkerRange workers)
@@ -191,7 +226,7 @@ internal sealed class TrainCommand(LoadedJob loaded, TrainOptions options, Guard
         return workers.Start < workers.Most ? coordinator with { ArrivalLimit = RangePatience } : coordinator;
     }
 
-    private async Task<PreparedCorpus> PrepareAsync(CancellationToken cancellationToken)
+    private async Task<PreparedCorpus> PrepareCorpusAsync(CancellationToken cancellationToken)
     {
         var corpus = await CorpusCache.GetAsync(_job.Data, _job.Tokenizer, new DataReporter(display), clock, cancellationToken);
         CorpusSummary.Show(corpus, display, "data.validation_split: 0");

@@ -1,10 +1,9 @@
-using Sora.Benchmarks.Processes;
 using static Sora.Benchmarks.Processes.ChildProcess;
 
-namespace Sora.Benchmarks.Soak;
+namespace Sora.Benchmarks.Processes;
 
 /// <summary>
-/// A coordinator and workers as an operator has them: each kept by a supervisor that starts it again a second after it
+/// Coordinators and workers as an operator has them: each kept by a supervisor that starts it again a second after it
 /// died. Remembers which workers were there when.
 /// </summary>
 internal sealed class Fleet : IDisposable
@@ -12,7 +11,9 @@ internal sealed class Fleet : IDisposable
     private static readonly TimeSpan SupervisorPause = TimeSpan.FromSeconds(1);
 
     private readonly string _folder;
-    private readonly string _address;
+    private readonly string _journal;
+    private readonly string[] _addresses;
+    private readonly string[] _seeds;
     private readonly CancellationTokenSource _over = new();
     private readonly Lock _gate = new();
     private readonly Dictionary<string, ChildProcess> _workers = [];
@@ -24,16 +25,29 @@ internal sealed class Fleet : IDisposable
     private readonly HashSet<int> _stopped = [];
     private readonly HashSet<int> _expectedToEnd = [];
     private readonly List<double> _startCosts = [];
-    private ChildProcess? _coordinator;
+    private readonly ChildProcess?[] _coordinators;
 
-    public Fleet(string folder, int port)
+    /// <param name="folder">For everything that is written.</param>
+    /// <param name="coordinators">How many; several need a journal they share.</param>
+    /// <param name="journal">Connection string of PostgreSQL; empty: a file.</param>
+    public Fleet(string folder, int coordinators = 1, string journal = "")
     {
-        (_folder, _address) = (folder, $"http://127.0.0.1:{port}");
+        (_folder, _journal, _coordinators) = (folder, journal, new ChildProcess?[coordinators]);
+        _addresses = [.. Enumerable.Range(0, coordinators).Select(_ => $"http://127.0.0.1:{Ports.Free()}")];
+        _seeds = coordinators == 1 ? [] : [.. Enumerable.Range(0, coordinators).Select(_ => $"127.0.0.1:{Ports.Free()}")];
         Directory.CreateDirectory(Path.Combine(folder, "logs"));
-        _keeping.Add(KeepCoordinatorAsync());
+        File.WriteAllText(TokenFile, Guid.NewGuid().ToString("N"));
+        for (var index = 0; index < coordinators; index++)
+            _keeping.Add(KeepCoordinatorAsync(index));
     }
 
-    public string[] Coordinator => ["--coordinator", _address, "--token-file", TokenFile];
+    public string[] Coordinator => ["--coordinator", string.Join(',', _addresses), "--token-file", TokenFile];
+
+    /// <summary>What a coordinator wrote.</summary>
+    public string CoordinatorLog(int index) => Path.Combine(_folder, "logs", $"coordinator-{index}.log");
+
+    /// <summary>What a worker wrote.</summary>
+    public string WorkerLog(string name) => Path.Combine(_folder, "logs", $"{name}.log");
 
     /// <summary>Workers and coordinators that ended without being told to.</summary>
     public int UnaskedEnds { get; private set; }
@@ -50,7 +64,7 @@ internal sealed class Fleet : IDisposable
     /// <summary>The same, a worker counting from the start of its process.</summary>
     public IReadOnlyList<(double Time, int Change)> StartedSchedule { get { lock (_gate) return [.. _started]; } }
 
-    private string TokenFile => Path.Combine(_folder, "state", "token");
+    private string TokenFile => Path.Combine(_folder, "token");
 
     /// <summary>Starts a worker and from then on starts it again.</summary>
     public void Add(string name)
@@ -75,11 +89,11 @@ internal sealed class Fleet : IDisposable
 
     public void Drain(string name) => End(name, Signal.Terminate);
 
-    public void KillCoordinator()
+    public void KillCoordinator(int index = 0)
     {
         lock (_gate)
         {
-            if (_coordinator is not { } coordinator)
+            if (_coordinators[index] is not { } coordinator)
                 return;
             _expectedToEnd.Add(coordinator.Id);
             coordinator.Send(Signal.Kill);
@@ -128,7 +142,8 @@ internal sealed class Fleet : IDisposable
             _over.Cancel();
             foreach (var process in _workers.Values)
                 process.Send(Signal.Kill);
-            _coordinator?.Send(Signal.Kill);
+            foreach (var coordinator in _coordinators)
+                coordinator?.Send(Signal.Kill);
         }
         Task.WaitAll([.. _keeping]);
     }
@@ -162,7 +177,7 @@ internal sealed class Fleet : IDisposable
             {
                 if (_over.IsCancellationRequested || !_wanted.Contains(name))
                     return;
-                process = SoraProgram.Start(Path.Combine(_folder, "logs", $"{name}.log"), null, ["worker", .. Coordinator, "--name", name, "--managed"]);
+                process = SoraProgram.Start(WorkerLog(name), null, ["worker", .. Coordinator, "--name", name, "--managed"]);
                 _workers[name] = process;
                 _started.Add((RunTimeline.Now, +1));
             }
@@ -179,7 +194,7 @@ internal sealed class Fleet : IDisposable
         }
     }
 
-    private async Task KeepCoordinatorAsync()
+    private async Task KeepCoordinatorAsync(int index)
     {
         while (true)
         {
@@ -188,17 +203,23 @@ internal sealed class Fleet : IDisposable
             {
                 if (_over.IsCancellationRequested)
                     return;
-                _coordinator = process = SoraProgram.Start(Path.Combine(_folder, "logs", "coordinator.log"), null, ["coordinator", "start", "--state", Path.Combine(_folder, "state"), "--listen", _address]);
+                _coordinators[index] = process = SoraProgram.Start(CoordinatorLog(index), null, CoordinatorCommand(index), _journal.Length > 0 ? new Dictionary<string, string> { ["SORA_JOURNAL"] = _journal } : null);
             }
             await process.Ended;
             lock (_gate)
             {
-                _coordinator = null;
+                _coordinators[index] = null;
                 Ended(process);
             }
             process.Dispose();
             await PauseAsync();
         }
+    }
+
+    private string[] CoordinatorCommand(int index)
+    {
+        string[] alone = ["coordinator", "start", "--state", Path.Combine(_folder, $"state-{index}"), "--listen", _addresses[index], "--token-file", TokenFile];
+        return _seeds.Length == 0 ? alone : [.. alone, "--cluster-listen", _seeds[index], "--seeds", string.Join(',', _seeds), "--log-level", "debug"];
     }
 
     private void Ended(ChildProcess process)
