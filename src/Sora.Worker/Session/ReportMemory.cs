@@ -13,8 +13,11 @@ internal sealed class ReportMemory(TimeProvider time)
     /// <summary>What was sent just before a stream broke may not have arrived: at least so many reports,</summary>
     internal const int Overlap = 64;
 
-    /// <summary>and all of so long before, which is how late a break may be noticed.</summary>
-    internal static readonly TimeSpan NoticeTime = TimeSpan.FromSeconds(10);
+    /// <summary>
+    /// and all of so long before, which is how late a break may be noticed. The worker's own coordinator may be well and pass on
+    /// what it hears to one that is dead: nothing is noticed until a third has taken the run over.
+    /// </summary>
+    internal static readonly TimeSpan NoticeTime = TimeSpan.FromMinutes(2);
 
     private readonly Queue<Remembered> _reports = new();
     private long _brokeAt = long.MaxValue;
