@@ -9,14 +9,14 @@ public sealed class CoordinatorClusterTests(FaultJobs jobs, PostgresServer postg
     public async Task A_run_outlives_the_coordinator_that_holds_its_sessions_and_the_one_that_owns_it()
     {
         var journal = await postgres.CreateDatabaseAsync();
-        var undisturbed = await jobs.Quick.UndisturbedAsync();
+        var undisturbed = await jobs.Lasting.UndisturbedAsync();
         var folder = Directory.CreateDirectory(jobs.Training.NewOutput()).FullName;
         using var coordinators = await CoordinatorGroup.StartAsync(folder, journal, 3);
         // Each coordinator holds the session of one worker.
         using var workers = new WorkerGroup();
         for (var index = 0; index < 3; index++)
             workers.Start($"w{index}", coordinators.From(index));
-        using var run = await jobs.Quick.StartAsync(["--workers", "3", .. coordinators.From(0)]);
+        using var run = await jobs.Lasting.StartAsync(["--workers", "3", .. coordinators.From(0)]);
         await run.StepAsync(20);
 
         var bystander = (coordinators.Owner() + 1) % 3;

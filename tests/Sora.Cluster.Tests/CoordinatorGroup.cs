@@ -9,6 +9,9 @@ internal sealed class CoordinatorGroup : IDisposable
     /// <summary>Log line: a run comes back from the journal.</summary>
     private const int Recovered = 1001;
 
+    /// <summary>Log line: it has joined the others.</summary>
+    private const int Member = 1301;
+
     private static readonly string[] Ownership = [$"[{PhaseChanges}]", $"[{Recovered}]"];
 
     private readonly List<SoraProcess> _processes = [];
@@ -44,7 +47,7 @@ internal sealed class CoordinatorGroup : IDisposable
         for (var index = 0; index < count; index++)
             group._processes.Add(group.Launch(index));
         for (var index = 0; index < count; index++)
-            await group.ListensAsync(index);
+            await group.IsThereAsync(index);
         return group;
     }
 
@@ -55,12 +58,12 @@ internal sealed class CoordinatorGroup : IDisposable
     /// <summary>The one that decides about the run: the last that said something of it.</summary>
     public int Owner() => Enumerable.Range(0, _processes.Count).MaxBy(LastWord, StringComparer.Ordinal);
 
-    /// <summary>Starts one again that was killed, and waits until it can be dialled.</summary>
+    /// <summary>Starts one again that was killed, and waits until it can be dialled and, of a cluster, is a member again.</summary>
     public Task StartAgainAsync(int index)
     {
         _processes[index].Dispose();
         _processes[index] = Launch(index);
-        return ListensAsync(index);
+        return IsThereAsync(index);
     }
 
     /// <summary>Waits until another than this one has taken the run up.</summary>
@@ -83,7 +86,13 @@ internal sealed class CoordinatorGroup : IDisposable
 
     private SoraProcess Launch(int index) => SoraProcess.Start(_commands[index], _journal is null ? null : new Dictionary<string, string> { ["SORA_JOURNAL"] = _journal });
 
-    private Task ListensAsync(int index) => _processes[index].EventAsync("listening", _ => true, Deadline);
+    private async Task IsThereAsync(int index)
+    {
+        await _processes[index].EventAsync("listening", _ => true, Deadline);
+        // Two of three must be members for a run to be taken over.
+        if (_journal is not null)
+            await _processes[index].LogAsync(Member);
+    }
 
     // Lines begin with the time of day.
     private string LastWord(int index) => _processes[index].Log.LastOrDefault(line => Ownership.Any(number => line.Contains(number, StringComparison.Ordinal))) ?? "";

@@ -8,6 +8,7 @@ public sealed class FaultJobs : IDisposable
     public FaultJobs()
     {
         Quick = new FaultJob(this, Training.WriteJob("decoder", "weight_decay: 0").LastingFor(500).WithHeadOfItsOwn());
+        Lasting = new FaultJob(this, Training.WriteJob("decoder", "weight_decay: 0").LastingFor(2500).WithHeadOfItsOwn());
         Heavy = new FaultJob(this, Training.WriteJob("decoder").LastingFor(60).OfManyWeights());
     }
 
@@ -15,6 +16,9 @@ public sealed class FaultJobs : IDisposable
 
     /// <summary>Steps of a few milliseconds.</summary>
     internal FaultJob Quick { get; }
+
+    /// <summary>The same, until a coordinator that was killed is a member of its cluster again.</summary>
+    internal FaultJob Lasting { get; }
 
     /// <summary>A state of 40 MB: computing, exchanging, transferring and saving take so long that something can happen meanwhile.</summary>
     internal FaultJob Heavy { get; }

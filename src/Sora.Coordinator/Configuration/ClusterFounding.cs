@@ -18,6 +18,9 @@ internal static partial class ClusterFounding
     public static AkkaConfigurationBuilder FoundWithMajority(this AkkaConfigurationBuilder builder, CoordinatorOptions options, int seeds)
     {
         var majority = Majority(seeds);
+        var log = options.LoggerFactory.CreateLogger(typeof(ClusterFounding));
+        if (seeds > 0)
+            builder.AddStartup((system, _) => Cluster.Get(system).RegisterOnMemberUp(() => LogMember(log)));
         if (majority == 1)
             return builder;
         return builder
@@ -28,10 +31,13 @@ internal static partial class ClusterFounding
                 var members = Cluster.Get(system).State.Members;
                 if (members.Count == 0 || members.Count >= majority || members.Any(member => member.Status is not (MemberStatus.Joining or MemberStatus.WeaklyUp)))
                     return;
-                LogAlone(options.LoggerFactory.CreateLogger(typeof(ClusterFounding)), members.Count, seeds, options.FoundingLimit.TotalSeconds, majority);
+                LogAlone(log, members.Count, seeds, options.FoundingLimit.TotalSeconds, majority);
                 _ = system.Terminate();
             }));
     }
+
+    [LoggerMessage(1301, LogLevel.Information, "This coordinator is a member of the cluster")]
+    private static partial void LogMember(ILogger log);
 
     [LoggerMessage(1300, LogLevel.Error, "Only {Here} of {Seeds} coordinators are here after {Seconds:0} s, and it takes {Majority} to found a cluster: the others are not started, or cannot be reached. This one ends; started again, it looks for them anew")]
     private static partial void LogAlone(ILogger log, int here, int seeds, double seconds, int majority);
