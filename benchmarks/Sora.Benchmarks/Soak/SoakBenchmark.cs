@@ -94,7 +94,7 @@ internal static class SoakBenchmark
         foreach (var workers in (int[])[4, 1, 2, 3, 5])
             after.Add(await RateAsync(fleet, timeline, workers, seconds, cancellationToken));
         var unasked = fleet.UnaskedEnds; // the end of the run is also the end of its workers
-        run.Send(ChildProcess.Signal.Interrupt);
+        run.Send(ChildProcess.Signal.Terminate);
         var stopped = await timeline.WaitAsync<RunStopped>(_ => true, 0, Patience, cancellationToken);
         await run.Ended.WaitAsync(Patience, cancellationToken);
         var weights = timeline.All<CheckpointSaved>().LastOrDefault(saved => saved.Event.Step == stopped.Event.Step).Event?.WeightsSha256;
@@ -199,8 +199,8 @@ internal static class SoakBenchmark
             // Its workers end with it when it has the time to say so.
             if (!run.HasEnded)
             {
-                run.Send(ChildProcess.Signal.Interrupt);
-                run.Send(ChildProcess.Signal.Interrupt);
+                run.Send(ChildProcess.Signal.Terminate);
+                run.Send(ChildProcess.Signal.Terminate);
                 await run.Ended.WaitAsync(TimeSpan.FromSeconds(10), CancellationToken.None).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
             }
         }

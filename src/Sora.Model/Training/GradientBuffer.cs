@@ -51,6 +51,12 @@ internal sealed class GradientBufferPool(FlatLayout layout, Device device) : IDi
         _free.Push(buffer);
     }
 
+    /// <summary>What is lent stays with the borrower after the step.</summary>
+    public void Hold(GradientBuffer buffer) => _lent.Remove(buffer);
+
+    /// <summary>What was held is lent for this step again.</summary>
+    public void LendAgain(GradientBuffer buffer) => _lent.Add(buffer);
+
     /// <summary>Takes back whatever is lent: a step may break off anywhere.</summary>
     public void ReturnAll()
     {

@@ -19,6 +19,7 @@ internal sealed class LaneGradients : IDisposable
     private readonly GradientBuffer? _narrow;
     private readonly TimeProvider _time;
     private readonly List<(int Lane, double LossSum, Tensor Norm)> _evaluated = [];
+    private readonly FinishedSubtrees _finished;
 
     public LaneGradients(TrainingJob job, LanguageModel model, FlatLayout layout, Device device, TimeProvider time)
     {
@@ -27,6 +28,7 @@ internal sealed class LaneGradients : IDisposable
         _time = time;
         _batch = new MicroBatch(job.MicroBatchSize, job.ContextLength, device);
         Pool = new GradientBufferPool(layout, device);
+        _finished = new FinishedSubtrees(Pool);
         if (job.Dtype == Precision.Bf16)
         {
             _narrow = new GradientBuffer(layout, ScalarType.BFloat16, device);
@@ -40,14 +42,21 @@ internal sealed class LaneGradients : IDisposable
     /// <summary>Time spent waiting for data in this step.</summary>
     public TimeSpan DataTime { get; private set; }
 
-    /// <summary>Forgets the lanes of the step before.</summary>
-    public void Begin()
+    /// <summary>A step begins, for the first time or, after it broke off, once more.</summary>
+    public void Begin(long step, LaneRange lanes)
     {
         _evaluated.Clear();
+        _finished.Begin(step, lanes);
         DataTime = TimeSpan.Zero;
     }
 
-    /// <summary>Lanes of this step whose loss or gradient are not finite. The sum of all lanes cannot tell which they are.</summary>
+    /// <summary>The step breaks off: what is finished of it need not be computed again.</summary>
+    public void KeepFinished() => _finished.Keep();
+
+    /// <summary>The weights change otherwise than by a step.</summary>
+    public void ForgetFinished() => _finished.Forget();
+
+    /// <summary>Lanes computed in this step whose loss or gradient are not finite. The sum of all lanes cannot tell which they are.</summary>
     public IReadOnlyList<int> NotFinite() =>
         [.. _evaluated.Where(lane => !double.IsFinite(lane.LossSum) || !float.IsFinite(lane.Norm.item<float>())).Select(lane => lane.Lane)];
 
@@ -55,8 +64,17 @@ internal sealed class LaneGradients : IDisposable
     /// <exception cref="ExchangeBrokenException">The exchange broke meanwhile.</exception>
     public GradientBuffer SumOf(LaneRange node, long step, IBatchSource data, IGradientExchange exchange, List<LaneTotals> totals)
     {
-        if (node.Count == 1)
-            return OfLane(node.First, step, data, exchange, totals);
+        var before = totals.Count;
+        var finished = _finished.Take(node);
+        if (finished is not null)
+            totals.AddRange(finished.Totals);
+        var sum = finished?.Sum ?? (node.Count == 1 ? OfLane(node.First, step, data, exchange, totals) : OfChildren(node, step, data, exchange, totals));
+        _finished.Add(finished ?? new FinishedSubtree(node, sum, totals[before..]));
+        return sum;
+    }
+
+    private GradientBuffer OfChildren(LaneRange node, long step, IBatchSource data, IGradientExchange exchange, List<LaneTotals> totals)
+    {
         var (left, right) = LaneTree.Children(node);
         var sum = SumOf(left, step, data, exchange, totals);
         var other = SumOf(right, step, data, exchange, totals);
@@ -86,6 +104,7 @@ internal sealed class LaneGradients : IDisposable
 
     public void Dispose()
     {
+        _finished.Forget();
         Pool.Dispose();
         _narrow?.Dispose();
         _batch.Dispose();

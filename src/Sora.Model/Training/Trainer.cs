@@ -137,19 +137,27 @@ public sealed class Trainer : IDisposable
     {
         var started = _time.GetTimestamp();
         using var scope = NewDisposeScope();
-        _lanes.Begin();
+        _lanes.Begin(Step, exchange.Lanes);
+        var computed = false;
         try
         {
             var lanes = new List<LaneTotals>(exchange.Lanes.Count);
             var nodes = LaneTree.Cover(exchange.Lanes, Job.Lanes);
             var sums = nodes.Select(node => _lanes.SumOf(node, Step, data, exchange, lanes)).ToList();
             var sum = sums.Count == 1 ? sums[0] : _lanes.Pool.Rent();
+            computed = true;
 
             var (totals, exchangeTime) = _staging.AllReduce(exchange, Step, nodes, sums, sum, CollectionsMarshal.AsSpan(lanes), stopRequested, _time);
             var (loss, norm, learningRate) = Commit(sum.Flat, totals);
             return new StepResult(
                 Step, loss, norm, learningRate, totals.TargetTokens, totals.StopRequested,
                 (_time.GetElapsedTime(started) - exchangeTime - _lanes.DataTime).TotalSeconds, exchangeTime.TotalSeconds, _lanes.DataTime.TotalSeconds);
+        }
+        catch (ExchangeBrokenException) when (!computed)
+        {
+            // Later the sum may lie where the lanes' gradients were.
+            _lanes.KeepFinished();
+            throw;
         }
         finally
         {
@@ -178,6 +186,7 @@ public sealed class Trainer : IDisposable
     /// <summary>Goes back to the initial weights and an optimizer that remembers nothing, as when it was made.</summary>
     public void Reset()
     {
+        _lanes.ForgetFinished();
         using (no_grad())
         {
             foreach (var part in State)
@@ -193,6 +202,7 @@ public sealed class Trainer : IDisposable
     public void AdoptState(long step, StateBuffers gathered)
     {
         ArgumentOutOfRangeException.ThrowIfNegative(step);
+        _lanes.ForgetFinished();
         using var _ = no_grad();
         using var scope = NewDisposeScope();
         foreach (var (own, part) in State.Zip(gathered.Parts))
@@ -209,6 +219,7 @@ public sealed class Trainer : IDisposable
     public void Restore(long step, IReadOnlyList<NamedTensor> weights, IReadOnlyList<NamedTensor> optimizerState)
     {
         ArgumentOutOfRangeException.ThrowIfNegative(step);
+        _lanes.ForgetFinished();
         using var _ = no_grad();
         using var scope = NewDisposeScope();
         var (ownWeights, ownState) = (Weights, OptimizerState);

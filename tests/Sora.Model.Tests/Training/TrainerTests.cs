@@ -184,6 +184,50 @@ public class TrainerTests
         Assert.Equal(before, Bytes(trainer.Weights));
     }
 
+    [Theory]
+    [InlineData(4, 4)]
+    [InlineData(5, 5)]
+    [InlineData(5, 3)]
+    public void RunStep_AfterItBrokeOff_ComputesOnlyTheRest_AndGivesTheSameBytes(int lanes, int owned)
+    {
+        var job = TinyJobs.Decoder with { Lanes = lanes, MaxSteps = 3 };
+        using var undisturbed = TinyJobs.Trainer(job);
+        Train(undisturbed, 3);
+        using var data = TinyJobs.Data(job);
+        for (var microBatches = 0; microBatches <= owned * job.MicroBatchesPerLane; microBatches++)
+        {
+            using var trainer = TinyJobs.Trainer(job);
+            Train(trainer, 1);
+            var breaking = new BreakingExchange(lanes, new LaneRange(0, owned), microBatches);
+            Assert.Throws<ExchangeBrokenException>(() => trainer.RunStep(data, breaking, stopRequested: false));
+
+            var whole = new BreakingExchange(lanes, new LaneRange(0, lanes), int.MaxValue);
+            trainer.RunStep(data, whole, stopRequested: false);
+
+            // The last lane of the broken step was finished only if the exchange itself broke.
+            var finished = microBatches == owned * job.MicroBatchesPerLane ? 0 : microBatches / job.MicroBatchesPerLane;
+            Assert.Equal((lanes - finished) * job.MicroBatchesPerLane, whole.MicroBatches);
+            Train(trainer, 3);
+            Assert.Equal(Bytes(undisturbed.Weights), Bytes(trainer.Weights));
+        }
+    }
+
+    [Fact]
+    public void RunStep_WithAnotherState_ComputesEverythingAgain()
+    {
+        var job = TinyJobs.Decoder with { MaxSteps = 3 };
+        using var data = TinyJobs.Data(job);
+        using var other = TinyJobs.Trainer(job with { Seed = 8 });
+        using var trainer = TinyJobs.Trainer(job);
+        Assert.Throws<ExchangeBrokenException>(() => trainer.RunStep(data, new BreakingExchange(4, new LaneRange(0, 4), 3 * job.MicroBatchesPerLane), stopRequested: false));
+
+        trainer.Restore(0, other.Weights, other.OptimizerState);
+        var whole = new BreakingExchange(4, new LaneRange(0, 4), int.MaxValue);
+        trainer.RunStep(data, whole, stopRequested: false);
+
+        Assert.Equal(4 * job.MicroBatchesPerLane, whole.MicroBatches);
+    }
+
     [Fact]
     public void RunStep_LongGradient_IsClippedToTheNorm()
     {
@@ -388,5 +432,29 @@ public class TrainerTests
         public void Dispose()
         {
         }
+    }
+
+    /// <summary>Breaks after so many micro-batches; in the sum itself, if all were computed.</summary>
+    private sealed class BreakingExchange(int lanes, LaneRange owned, int microBatches) : IGradientExchange
+    {
+        private readonly LocalExchange _local = new(lanes);
+
+        public int MicroBatches { get; private set; }
+
+        public LaneRange Lanes => owned;
+
+        public StepTotals AllReduce(long step, ReadOnlySpan<SubtreeSum> subtrees, ReadOnlySpan<LaneTotals> totals, bool stopRequested, nint result, long length) =>
+            MicroBatches == microBatches ? throw new ExchangeBrokenException("A peer is gone.") : _local.AllReduce(step, subtrees, totals, stopRequested, result, length);
+
+        public StepTotals Gather(long step, ReadOnlySpan<LaneTotals> totals) => _local.Gather(step, totals);
+
+        public void ThrowIfBroken()
+        {
+            if (MicroBatches == microBatches)
+                throw new ExchangeBrokenException("A peer is gone.");
+            MicroBatches++;
+        }
+
+        public void Dispose() => _local.Dispose();
     }
 }
