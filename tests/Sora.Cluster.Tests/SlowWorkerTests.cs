@@ -20,11 +20,12 @@ public sealed class SlowWorkerTests(FaultJobs jobs)
         workers["c"].Signal("STOP");
         var slept = Task.Delay(LongSleep, Deadline);
         var without = await run.GenerationAsync(members => members is ["a", "b"]);
+        var before = workers["b"].Log.Count;
         await using (new Brake(workers["b"]))
         {
             var warning = await run.Process.EventAsync("warning", json => json.GetProperty("message").GetString()!.Contains("is slow", StringComparison.Ordinal), Deadline);
             Assert.Contains("b", warning.GetProperty("message").GetString()!.Split(' '), StringComparer.Ordinal);
-            await workers["b"].LogAsync(WorkerLog.Joining, matching: line => line.Contains("1 of 4 lanes", StringComparison.Ordinal), after: workers["b"].Log.Count);
+            await workers["b"].LogAsync(WorkerLog.Joining, matching: line => line.Contains("1 of 4 lanes", StringComparison.Ordinal), after: before);
             await slept;
             workers["c"].Signal("CONT");
             await run.GenerationAsync(members => members is ["a", "b", "c"], after: without.GetProperty("generation").GetInt64());

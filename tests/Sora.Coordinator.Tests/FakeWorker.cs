@@ -70,7 +70,7 @@ internal sealed class FakeWorker : IAsyncDisposable
         return standing;
     }
 
-    public Task BeatAsync() => SayAsync(new FromWorker { Heartbeat = new Heartbeat() });
+    public Task BeatAsync(Heartbeat? beat = null) => SayAsync(new FromWorker { Heartbeat = beat ?? new Heartbeat() });
 
     public Task SayAsync(FromWorker message) => _call.RequestStream.WriteAsync(message, TestContext.Current.CancellationToken);
 

@@ -56,6 +56,7 @@ internal sealed partial class JobEntity : ReceivePersistentActor, IWithTimers
         Command<StillLinked>(linked => HearFrom(linked.Worker, linked.Connection, null));
         Command<ForwardFromWorker>(forward => HearFrom(forward.Worker, forward.Connection, forward.Message));
         Command<ReportLostWorker>(Lose);
+        Command<ReportSilentWorker>(Doubt);
         Command<ProvedAlive>(_claims.HolderIsAlive);
         Command<Terminated>(ended => Forget(ended.ActorRef));
         Command<StopRun>(Stop);
@@ -215,6 +216,12 @@ internal sealed partial class JobEntity : ReceivePersistentActor, IWithTimers
     {
         if (_claims.Release(lost.Worker, lost.Connection) || !Live)
             Turn(new WorkerLost(lost.Worker, lost.Reason));
+    }
+
+    private void Doubt(ReportSilentWorker silent)
+    {
+        if (Live && _claims.Holds(silent.Worker, silent.Connection))
+            Turn(new WorkerSilent(silent.Worker));
     }
 
     private void Forget(IActorRef ended)

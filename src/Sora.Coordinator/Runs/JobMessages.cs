@@ -37,6 +37,9 @@ internal sealed record ForwardFromWorker(string Run, string Worker, string Conne
 
 internal sealed record ReportLostWorker(string Run, string Worker, string Connection, string Reason) : IJobMessage;
 
+/// <summary>The stream is open, and no heartbeat has come for some time.</summary>
+internal sealed record ReportSilentWorker(string Run, string Worker, string Connection) : IJobMessage;
+
 internal sealed record StopRun(string Run, string Reason) : IJobMessage;
 
 /// <summary>Asks for <see cref="RunStatus"/>.</summary>

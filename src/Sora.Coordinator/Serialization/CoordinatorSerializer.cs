@@ -33,6 +33,7 @@ internal sealed class CoordinatorSerializer(ExtendedActorSystem system) : Serial
         StillLinked => "still-linked:v1",
         ForwardFromWorker => "from-worker:v2",
         ReportLostWorker => "lost-worker:v2",
+        ReportSilentWorker => "silent-worker:v1",
         StopRun => "stop-run:v1",
         QueryRun => "query-run:v1",
         RunStatus => "run-status:v1",
@@ -73,6 +74,7 @@ internal sealed class CoordinatorSerializer(ExtendedActorSystem system) : Serial
                 writer.Write(forward.Message.ToByteArray());
                 break;
             case ReportLostWorker lost: WriteStrings(ref writer, lost.Run, lost.Worker, lost.Connection, lost.Reason); break;
+            case ReportSilentWorker silent: WriteStrings(ref writer, silent.Run, silent.Worker, silent.Connection); break;
             case StopRun stop: WriteStrings(ref writer, stop.Run, stop.Reason); break;
             case QueryRun query: WriteStrings(ref writer, query.Run); break;
             case RunStatus status:
@@ -128,6 +130,7 @@ internal sealed class CoordinatorSerializer(ExtendedActorSystem system) : Serial
             "still-linked:v1" => new StillLinked(Text(ref reader), Text(ref reader), Text(ref reader)),
             "from-worker:v2" => new ForwardFromWorker(Text(ref reader), Text(ref reader), Text(ref reader), FromWorker.Parser.ParseFrom(Bytes(ref reader))),
             "lost-worker:v2" => new ReportLostWorker(Text(ref reader), Text(ref reader), Text(ref reader), Text(ref reader)),
+            "silent-worker:v1" => new ReportSilentWorker(Text(ref reader), Text(ref reader), Text(ref reader)),
             "stop-run:v1" => new StopRun(Text(ref reader), Text(ref reader)),
             "query-run:v1" => new QueryRun(Text(ref reader)),
             "run-status:v1" => new RunStatus(Text(ref reader), (RunPhase)reader.ReadInt32(), reader.ReadInt64(), Optional(reader.ReadInt64()), reader.ReadString()),

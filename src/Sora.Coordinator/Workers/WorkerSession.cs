@@ -16,7 +16,9 @@ internal sealed partial class WorkerSession : ReceiveActor, IWithTimers
 {
     // Several ticks make up the limit: after a pause of this very process one is due at once, before what the worker said
     // meanwhile is read.
-    private const int TicksOfSilence = 3;
+    private const int TicksOfSilence = 6;
+    // From here on the run is told: it may know that others wait for this worker.
+    private const int TicksBeforeDoubt = 3;
 
     private readonly string _connection = Guid.NewGuid().ToString("N");
     private readonly IActorRef _pool;
@@ -112,8 +114,8 @@ internal sealed partial class WorkerSession : ReceiveActor, IWithTimers
         foreach (var doubter in _doubters)
             doubter.Tell(new ProvedAlive(_hello.Worker, _connection));
         _doubters.Clear();
-        // A heartbeat that tells of steps is a measurement; any other is only a sign of life, and has done its work.
-        if (message.BodyCase is FromWorker.BodyOneofCase.Hello or FromWorker.BodyOneofCase.None || message.Heartbeat is { Steps: 0 })
+        // A heartbeat that tells of steps, or of waiting, is a measurement; any other is only a sign of life, and has done its work.
+        if (message.BodyCase is FromWorker.BodyOneofCase.Hello or FromWorker.BodyOneofCase.None || message.Heartbeat is { Steps: 0, WaitsFor.Count: 0 })
             return;
         if (_run is null)
             _early.Enqueue(message);
@@ -159,9 +161,13 @@ internal sealed partial class WorkerSession : ReceiveActor, IWithTimers
     private void Count(Action tooLong)
     {
         if (++_silentTicks >= TicksOfSilence)
+        {
             tooLong();
-        else
-            AwaitTick();
+            return;
+        }
+        if (_silentTicks >= TicksBeforeDoubt && _run is not null)
+            Jobs.Tell(new ReportSilentWorker(_run, _hello.Worker, _connection));
+        AwaitTick();
     }
 
     private void AwaitTick() => Timers.StartSingleTimer(nameof(Tick), Tick.Instance, _silenceLimit / TicksOfSilence);

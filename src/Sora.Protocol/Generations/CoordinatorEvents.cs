@@ -19,6 +19,9 @@ public sealed record WorkerSaid(string Worker, FromWorker Message) : Coordinator
 /// <summary>A worker's stream closed or fell silent.</summary>
 public sealed record WorkerLost(string Worker, string Reason) : CoordinatorEvent;
 
+/// <summary>A worker has missed a few heartbeats; its stream stands. Said again as long as it is silent.</summary>
+public sealed record WorkerSilent(string Worker) : CoordinatorEvent;
+
 /// <summary>The answer to <see cref="DrawSecret"/>.</summary>
 public sealed record SecretDrawn(long Generation, ByteString Secret) : CoordinatorEvent;
 

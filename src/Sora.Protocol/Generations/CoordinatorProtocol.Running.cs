@@ -47,6 +47,28 @@ public static partial class CoordinatorProtocol
             turn.Do(new CancelTimer(RunTimer.Readiness));
     }
 
+    private static void HearBeat(Turn turn, WorkerState worker, Heartbeat beat)
+    {
+        var current = turn.State.Generation is { } generation && (long)beat.Generation == generation.Number;
+        if (worker.WaitsFor.Length > 0 || beat.WaitsFor.Count > 0)
+            turn.Update(worker = worker with { WaitsFor = current ? [.. beat.WaitsFor] : [] });
+        HearPace(turn, worker, beat);
+    }
+
+    /// <summary>
+    /// A silence alone may be a busy machine, and a long wait a long step. Both together are a process that is stopped or cut
+    /// off: the others need not stand still until its stream is given up.
+    /// </summary>
+    private static void HearSilence(Turn turn, string silent)
+    {
+        if (turn.State.Phase != RunPhase.Running || !turn.State.Workers.TryGetValue(silent, out var worker) || !worker.InGeneration)
+            return;
+        if (!turn.Workers.Any(peer => peer.Id != silent && peer is { Linked: true, InGeneration: true } && peer.WaitsFor.Contains(silent, StringComparer.Ordinal)))
+            return;
+        PutOut(turn, worker, "nothing is heard from it, and the others wait for it.");
+        turn.Do(new DropWorker(silent));
+    }
+
     private static void HearStep(Turn turn, StepReport report)
     {
         var step = (long)report.Step;

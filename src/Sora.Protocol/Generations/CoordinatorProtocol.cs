@@ -61,6 +61,7 @@ public static partial class CoordinatorProtocol
             case RunRecovered: Recover(turn); break;
             case WorkerArrived arrived: Arrive(turn, arrived.Hello); break;
             case WorkerLost lost: Lose(turn, lost); break;
+            case WorkerSilent silent: HearSilence(turn, silent.Worker); break;
             case WorkerSaid said when turn.State.Workers.TryGetValue(said.Worker, out var worker): Hear(turn, worker, said.Message); break;
             case WorkerSaid said: HearOther(turn, said); break;
             case SecretDrawn drawn: Form(turn, drawn); break;
@@ -97,7 +98,7 @@ public static partial class CoordinatorProtocol
             case FromWorker.BodyOneofCase.Step: HearStep(turn, message.Step); break;
             case FromWorker.BodyOneofCase.Evaluation: HearEvaluation(turn, message.Evaluation); break;
             case FromWorker.BodyOneofCase.Checkpoint: HearCheckpoint(turn, worker, message.Checkpoint); break;
-            case FromWorker.BodyOneofCase.Heartbeat: HearPace(turn, worker, message.Heartbeat); break;
+            case FromWorker.BodyOneofCase.Heartbeat: HearBeat(turn, worker, message.Heartbeat); break;
             case FromWorker.BodyOneofCase.StateHash: HearStateHash(turn, worker, message.StateHash); break;
             case FromWorker.BodyOneofCase.Halted: HearHalted(turn, worker, message.Halted); break;
             case FromWorker.BodyOneofCase.Finished: HearFinished(turn, worker, message.Finished); break;

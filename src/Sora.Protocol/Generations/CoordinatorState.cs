@@ -83,6 +83,9 @@ public sealed record WorkerState(string Id, string Incarnation, string Host, int
     /// <summary>For how long it has been slow, in seconds of steps.</summary>
     public double SlowSeconds { get; init; }
 
+    /// <summary>Peers that keep it from going on with the exchange, as of its last heartbeat.</summary>
+    public ImmutableArray<string> WaitsFor { get; init; } = [];
+
     /// <summary>People were told that it is slow.</summary>
     public bool NamedSlow { get; init; }
 

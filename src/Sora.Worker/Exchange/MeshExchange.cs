@@ -162,6 +162,13 @@ internal sealed partial class MeshExchange : IGradientExchange
         }
     }
 
+    /// <summary>Ids of peers without which the collective in progress cannot go on, when nothing has moved in it for so long. From any thread.</summary>
+    public IReadOnlyList<string> WaitsFor(TimeSpan atLeast)
+    {
+        lock (_peers.Gate)
+            return _collectives.InProgress ? _peers.WaitsFor(_collectives, atLeast) : [];
+    }
+
     /// <summary>Tells the peers why this worker leaves, and closes. After it returns no thread touches memory of gradients or state any more.</summary>
     public void Leave(string reason)
     {

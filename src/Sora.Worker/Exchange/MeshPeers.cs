@@ -187,6 +187,10 @@ internal sealed class MeshPeers : IDisposable
         Monitor.Wait(Gate);
     }
 
+    /// <summary>Ids of peers that keep back what is awaited, when nothing has moved for so long. Needs the lock.</summary>
+    public IReadOnlyList<string> WaitsFor(IAwaited awaited, TimeSpan atLeast) =>
+        !Closed && _time.GetElapsedTime(_lastProgress) >= atLeast ? WorkersOf(Silent(awaited)) : [];
+
     /// <summary>Throws when a peer is gone from which something is missing. Needs the lock.</summary>
     public void ThrowIfGone(IAwaited awaited)
     {

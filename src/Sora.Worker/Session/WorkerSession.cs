@@ -236,6 +236,8 @@ internal sealed partial class WorkerSession : ILinkOwner
     private void Beat()
     {
         (_pace.Step, _pace.Generation) = ((ulong)Math.Max(0, _state.Step), (ulong)_state.Generation);
+        _pace.WaitsFor.Clear();
+        _pace.WaitsFor.Add(_generation?.WaitsFor() ?? []);
         if (Send(new FromWorker { Heartbeat = _pace }))
             _pace = new Heartbeat();
     }

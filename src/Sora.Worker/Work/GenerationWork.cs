@@ -15,6 +15,7 @@ internal sealed partial class GenerationWork(
     WorkerGeneration generation, int rank, Proof proof, IRunWork work, TrainingThread training, ExchangeListener listener,
     IWorkReports reports, TimeProvider time, ILogger log)
 {
+    private static readonly TimeSpan NoticeableWait = TimeSpan.FromSeconds(1);
     private readonly Lock _gate = new();
     private readonly CancellationTokenSource _brokenOff = new();
     private MeshExchange? _exchange;
@@ -25,6 +26,13 @@ internal sealed partial class GenerationWork(
 
     /// <summary>Lets all members halt after the step being computed.</summary>
     public void HaltAfterStep() => _haltRequested = true;
+
+    /// <summary>Ids of peers that keep the exchange back, when nothing has moved in it for a moment.</summary>
+    public IReadOnlyList<string> WaitsFor()
+    {
+        lock (_gate)
+            return _exchange?.WaitsFor(NoticeableWait) ?? [];
+    }
 
     /// <summary>Ends joining or computing at once, and tells the peers why. Returns when the exchange is quiet, which may take a moment.</summary>
     public void BreakOff(string reason)

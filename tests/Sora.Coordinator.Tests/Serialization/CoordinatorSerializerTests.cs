@@ -102,6 +102,7 @@ public sealed class CoordinatorSerializerTests : IAsyncDisposable
             new StillLinked("run-1", "w1", "c1"),
             new ForwardFromWorker("run-1", "w1", "c1", new FromWorker { Heartbeat = new Heartbeat { Step = 3 } }),
             new ReportLostWorker("run-1", "w1", "c1", "gone"),
+            new ReportSilentWorker("run-1", "w1", "c1"),
             new StopRun("run-1", "Ctrl-C"),
             new QueryRun("run-1"),
             new RunStatus("run-1", RunPhase.Ended, 2, 7, "/output/checkpoint-7"),

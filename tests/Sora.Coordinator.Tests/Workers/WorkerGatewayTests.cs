@@ -83,7 +83,7 @@ public sealed class WorkerGatewayTests
         await using var coordinator = await TestCoordinator.StartAsync();
         await using var worker = await FakeWorker.DialAsync(coordinator.Host, "w1", version: 99);
 
-        Assert.Contains("version 99, this coordinator 2", (await worker.HearAsync()).Refused.Reason);
+        Assert.Contains($"version 99, this coordinator {WorkerProtocol.Version}", (await worker.HearAsync()).Refused.Reason);
         Assert.True(await worker.StreamEndsAsync());
     }
 
@@ -103,6 +103,25 @@ public sealed class WorkerGatewayTests
         await heart;
         await first.FinishRunAsync(generation);
         Assert.IsType<RunFinished>((await TestCoordinator.ToEndAsync(run))[^1]);
+    }
+
+    [Fact]
+    public async Task Nobody_stands_still_for_a_silent_worker_until_its_stream_is_given_up()
+    {
+        await using var coordinator = await TestCoordinator.StartAsync(options => options with { WorkerSilenceLimit = TimeSpan.FromSeconds(3), AbsenceLimit = TimeSpan.FromHours(1) });
+        var run = await coordinator.Host.SubmitAsync(TestCoordinator.Submission("stopped", workers: 2));
+        await using var first = await FakeWorker.DialAsync(coordinator.Host, "w1");
+        await using var second = await FakeWorker.DialAsync(coordinator.Host, "w2");
+        var generation = await FakeWorker.BeginAsync(first, second);
+        await coordinator.AllComputeAsync("stopped");
+        using var beating = new CancellationTokenSource();
+        var heart = BeatAsync(first, beating.Token, new Heartbeat { Generation = generation.Generation_, WaitsFor = { "w2" } });
+
+        Assert.False((await first.HaltAsync(0)).Gracefully);
+        await beating.CancelAsync();
+        await heart;
+        await first.FinishRunAsync(await first.ReadyAsync());
+        Assert.Contains("the others wait for it", Assert.Single((await TestCoordinator.ToEndAsync(run)).OfType<WorkerLeft>()).Reason);
     }
 
     [Fact]
@@ -187,13 +206,13 @@ public sealed class WorkerGatewayTests
         Assert.NotNull((await heard[1 - index]).Goodbye);
     }
 
-    private static async Task BeatAsync(FakeWorker worker, CancellationToken stop)
+    private static async Task BeatAsync(FakeWorker worker, CancellationToken stop, Heartbeat? beat = null)
     {
         using var timer = new PeriodicTimer(TimeSpan.FromMilliseconds(20));
         try
         {
             while (await timer.WaitForNextTickAsync(stop))
-                await worker.BeatAsync();
+                await worker.BeatAsync(beat);
         }
         catch (OperationCanceledException)
         {

@@ -1,3 +1,4 @@
+using Sora.Protocol.Api;
 using Sora.Protocol.Generations;
 using Sora.Protocol.Runs;
 using static Sora.Protocol.Tests.Generations.CoordinatorScene;
@@ -15,6 +16,40 @@ public sealed class CoordinatorPatienceTests
 
         Assert.False(scene.State.BackingOff);
         Assert.Equal(2, scene.Form().Plan.Number);
+    }
+
+    [Fact]
+    public void Who_is_silent_and_waited_for_is_put_out_and_its_stream_closed()
+    {
+        var scene = Running(workers: 3);
+        scene.Say("w1", WaitingOf(1, "w2"));
+        scene.Happen(new WorkerSilent("w2"));
+
+        Assert.Equal("w2", Assert.Single(scene.Effects.OfType<DropWorker>()).Worker);
+        Assert.Equal("w2", Assert.Single(scene.Events.OfType<WorkerLeft>()).Worker);
+        Assert.False(scene.ToldTo("w1").Last().Halt.Gracefully);
+        scene.Halted("w1", 0).Halted("w3", 0);
+        Assert.Equal(["w1", "w3"], scene.Form().Members);
+    }
+
+    [Fact]
+    public void Neither_silence_nor_waiting_alone_puts_anybody_out()
+    {
+        var scene = Running(workers: 3);
+        scene.Happen(new WorkerSilent("w2"));
+        scene.Say("w1", WaitingOf(1, "w3"));
+        scene.Happen(new WorkerSilent("w2"));
+        // Of another generation, of itself, and no longer true.
+        scene.Say("w1", WaitingOf(7, "w2"));
+        scene.Happen(new WorkerSilent("w2"));
+        scene.Say("w2", WaitingOf(1, "w2"));
+        scene.Happen(new WorkerSilent("w2"));
+        scene.Say("w1", WaitingOf(1, "w2"));
+        scene.Say("w1", WaitingOf(1));
+        scene.Happen(new WorkerSilent("w2"));
+
+        Assert.Equal(RunPhase.Running, scene.State.Phase);
+        Assert.Empty(scene.Effects.OfType<DropWorker>());
     }
 
     [Fact]
@@ -73,6 +108,8 @@ public sealed class CoordinatorPatienceTests
 
         Assert.Equal(["w1", "w2", "w3"], scene.Form().Members);
     }
+
+    private static FromWorker WaitingOf(long generation, params string[] workers) => new() { Heartbeat = new Heartbeat { Generation = (ulong)generation, WaitsFor = { workers } } };
 
     private static void Fruitless(CoordinatorScene scene, string first, params string[] others)
     {

@@ -175,7 +175,7 @@ internal sealed class SimulatedCoordinator(Simulation world, string name) : Simu
             _sessions[hello.Worker] = session;
             Happen(new WorkerArrived(hello));
         }
-        else if (message.Heartbeat is null && IsCurrent(session))
+        else if (message.Heartbeat is null or { WaitsFor.Count: > 0 } && IsCurrent(session))
         {
             Happen(new WorkerSaid(session.Process.Name, message));
         }
@@ -200,6 +200,8 @@ internal sealed class SimulatedCoordinator(Simulation world, string name) : Simu
             session.Stream.Close("silence");
             Lose(session, "it was silent for 10 s");
         }
+        foreach (var session in _sessions.Values.Where(session => World.Now - session.LastHeard > Silence / 2).ToList())
+            Happen(new WorkerSilent(session.Process.Name));
         After(Silence / 3, ListenForSilence);
     }
 

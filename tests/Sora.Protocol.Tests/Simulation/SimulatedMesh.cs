@@ -158,6 +158,10 @@ internal sealed class SimulatedMesh(Simulation world, SimulatedWorker owner, Wor
         Look();
     }
 
+    /// <summary>Who keeps an exchange back in which nothing has moved for some time.</summary>
+    public IEnumerable<string> WaitsFor() =>
+        _waiting is { Task.IsCompleted: false } && _number > 0 && world.Now - _lastProgress >= Simulation.NoticeableWait ? _missing().Where(peer => _gone[peer] is null).Select(Name) : [];
+
     private async Task SendStateAsync(Connection.End peer)
     {
         for (var part = 1; part <= Parts; part++)

@@ -194,7 +194,7 @@ internal sealed class SimulatedWorker : SimulatedProcess
     {
         if (_stream is { } stream)
         {
-            Send(new FromWorker { Heartbeat = new Heartbeat { Step = (ulong)Math.Max(0, State.Step) } });
+            Send(new FromWorker { Heartbeat = new Heartbeat { Step = (ulong)Math.Max(0, State.Step), Generation = (ulong)State.Generation, WaitsFor = { Mesh?.WaitsFor() ?? [] } } });
             if (stream.Other.Open && !stream.Other.Process.Paused && World.Network.Connects(Name, stream.Other.Process.Name))
                 _lastAnswer = World.Now;
             if (World.Now - _lastAnswer > Silence)

@@ -11,6 +11,7 @@ internal sealed class Simulation
 {
     /// <summary>A member gives up on peers after this: the run's ddp_timeout.</summary>
     public const long PeerTimeout = 8_000; // ms
+    public const long NoticeableWait = 2_000; // ms
 
     private const long Patient = 600_000; // ms of virtual time a mended run may take
     private const long MostEvents = 3_000_000;

@@ -53,6 +53,22 @@ public class ExchangeFailureTests
         }
     }
 
+    [Fact]
+    public async Task Whom_an_exchange_waits_for_can_be_asked_meanwhile()
+    {
+        using var mesh = new Mesh(2, 2, tcp: true);
+        var (exchange, peer) = await RawPeer.ConnectAsync(mesh, 1000);
+        using (exchange)
+        {
+            Assert.Empty(exchange.WaitsFor(TimeSpan.Zero));
+            var step = OnThread(() => SimulatedWorker.Step(exchange, 2, 4, 1000));
+            Assert.True(SpinWait.SpinUntil(() => exchange.WaitsFor(TimeSpan.Zero) is ["worker-1"], TimeSpan.FromMinutes(1)));
+            Assert.Empty(exchange.WaitsFor(TimeSpan.FromHours(1)));
+            peer.Dispose();
+            await Assert.ThrowsAsync<ExchangeBrokenException>(() => step);
+        }
+    }
+
     [Theory, InlineData(40), InlineData(FrameCodec.HeadBytes + 33)]
     public async Task A_damaged_frame_breaks_the_exchange(int position)
     {
@@ -228,10 +244,11 @@ public class ExchangeFailureTests
         var gone = dialled ? 0 : 2;
         mesh.Listeners[gone].Dispose();
         var connecting = Enumerable.Range(0, 3).Where(rank => rank != gone).Select(rank => mesh.ConnectAsync(rank, 10, time: time, timeout: TimeSpan.FromDays(1))).ToList();
+        // Peers are dialled in the time of the machine: a clock that ran away from it would only show that a day has passed.
         while (!connecting.TrueForAll(one => one.IsCompleted))
         {
             time.Advance(TimeSpan.FromSeconds(1));
-            await Task.Yield();
+            await Task.WhenAny(Task.WhenAll(connecting), Task.Delay(10, TestContext.Current.CancellationToken));
         }
         var errors = await Task.WhenAll(connecting.ConvertAll(one => Assert.ThrowsAsync<ExchangeBrokenException>(() => one)));
         Assert.Contains(errors, error => error.Suspects.SequenceEqual([$"worker-{gone}"]) && error.Message.Contains($"worker-{gone} has ended"));

@@ -16,7 +16,7 @@ public class ReportMemoryTests
     public void After_a_break_the_last_ones_and_all_unsent_ones_are_told_again()
     {
         Add(1, 200, sent: true);
-        _time.Advance(TimeSpan.FromMinutes(1));
+        _time.Advance(2 * ReportMemory.NoticeTime);
         _memory.Broke();
         Add(201, 210, sent: false);
         _time.Advance(TimeSpan.FromHours(1));
@@ -28,7 +28,7 @@ public class ReportMemoryTests
     public void Fast_steps_that_went_out_before_the_break_was_noticed_are_told_again()
     {
         Add(1, 100, sent: true);
-        _time.Advance(TimeSpan.FromMinutes(1));
+        _time.Advance(2 * ReportMemory.NoticeTime);
         Add(101, 1100, sent: true);
         _time.Advance(ReportMemory.NoticeTime);
         _memory.Broke();
@@ -43,7 +43,7 @@ public class ReportMemoryTests
         Assert.Equal(Steps(1, 500), Steps(_memory.Undelivered()));
         _memory.Broke();
         Assert.Equal(Steps(1, 500), Steps(_memory.Undelivered()));
-        _time.Advance(TimeSpan.FromMinutes(1));
+        _time.Advance(2 * ReportMemory.NoticeTime);
         _memory.Broke();
         Assert.Equal(ReportMemory.Overlap, _memory.Undelivered().Count);
     }
