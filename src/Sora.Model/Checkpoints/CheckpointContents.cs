@@ -43,7 +43,7 @@ public sealed record CheckpointContents
     /// <summary>What this worker writes of it.</summary>
     internal CheckpointShare Share
     {
-        get => field ?? CheckpointShare.Deal(Layout, Group.Count)[Group.Index];
+        get => field ?? CheckpointShare.Of(Layout, Group);
         init;
     }
 

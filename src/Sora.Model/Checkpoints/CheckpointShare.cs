@@ -14,13 +14,19 @@ internal sealed record CheckpointShare(CheckpointLayout Layout, int Index, int C
     public bool HashesWeights => Index == 0;
 
     /// <summary>The tensors of weights files this writer needs.</summary>
-    public IEnumerable<HubTensor> ExportedWeights => (HashesWeights ? Layout.Weights : Weights).SelectMany(file => file.Tensors);
+    public IEnumerable<HubTensor> ExportedWeights => (HashesWeights || KeepsWhole ? Layout.Weights : Weights).SelectMany(file => file.Tensors);
 
     /// <summary>Names of the parameters this writer needs a copy of.</summary>
     public IEnumerable<string> WeightNames => ExportedWeights.SelectMany(tensor => tensor.Parameters);
 
+    /// <summary>Whether this writer needs the tensors of all files, to write them elsewhere too.</summary>
+    public bool KeepsWhole { get; private init; }
+
     /// <summary>Names of the optimizer's tensors this writer needs a copy of.</summary>
-    public IEnumerable<string> OptimizerNames => Optimizer.SelectMany(file => file.Tensors, (_, tensor) => tensor.Name);
+    public IEnumerable<string> OptimizerNames => (KeepsWhole ? Layout.Optimizer : Optimizer).SelectMany(file => file.Tensors, (_, tensor) => tensor.Name);
+
+    /// <summary>The share of one of a group.</summary>
+    public static CheckpointShare Of(CheckpointLayout layout, SaveGroup group) => Deal(layout, group.Count)[group.Index] with { KeepsWhole = group.KeepsWhole };
 
     /// <summary>
     /// Deals the files. Training stands still while the copies are made, so first of all the largest copy is small: the first

@@ -41,13 +41,13 @@ public sealed class CheckpointWriter(TimeProvider time) : IDisposable
     /// <param name="describe">Called once, if at all, with the trainer's own tensors.</param>
     public void Prepare(Trainer trainer, SaveGroup group, DescribeCheckpoint describe)
     {
-        if (_share is { } prepared && (prepared.Index, prepared.Count) == (group.Index, group.Count))
+        if (_share is { } prepared && (prepared.Index, prepared.Count, prepared.KeepsWhole) == (group.Index, group.Count, group.KeepsWhole))
             return;
         Wait(Timeout.InfiniteTimeSpan);
         _snapshot?.Dispose();
         (_snapshot, _share) = (null, null);
         _layout ??= LayoutOf(trainer, describe);
-        var share = CheckpointShare.Deal(_layout, group.Count)[group.Index];
+        var share = CheckpointShare.Of(_layout, group);
         _snapshot = trainer.NewSnapshot(share.WeightNames, share.OptimizerNames);
         _share = share;
     }
@@ -75,7 +75,7 @@ public sealed class CheckpointWriter(TimeProvider time) : IDisposable
             SaveOutcome outcome;
             try
             {
-                var (saved, abandoned) = CheckpointStore.SaveShare(contents);
+                var (saved, abandoned) = CheckpointStore.Save(contents);
                 outcome = new SaveOutcome(contents.Step, saved, null, time.GetElapsedTime(started), abandoned);
             }
             catch (CheckpointWriteException exception)

@@ -13,11 +13,19 @@ internal static partial class PartialFolder
     /// <summary>How the names of those end that several processes write into.</summary>
     public const string SharedSuffix = ".shared.partial";
 
+    private const string UploadSuffix = ".upload.partial";
+
     private static readonly TimeSpan _abandoned = TimeSpan.FromMinutes(10);
+
+    // Nothing is written into a folder while it is uploaded, and that may take long.
+    private static readonly TimeSpan _abandonedUpload = TimeSpan.FromDays(1);
 
     /// <summary>A name beside the final one, never used before.</summary>
     public static string NameFor(string final) => Path.Combine(
         Path.GetDirectoryName(final)!, $".{Path.GetFileName(final)}.{Environment.MachineName}.{Environment.ProcessId}.{Guid.NewGuid():N}.partial");
+
+    /// <summary>As <see cref="NameFor"/>, for files that are uploaded and then removed.</summary>
+    public static string NameForUpload(string final) => Path.ChangeExtension(NameFor(final), null) + UploadSuffix;
 
     /// <summary>Removes a folder so that no half-removed one is ever seen under its name; false where that is not possible just now.</summary>
     public static bool TryDelete(string folder, Disk disk) => TryTakeAway(folder, NameFor(folder), disk);
@@ -49,7 +57,7 @@ internal static partial class PartialFolder
             if (!sharedToo && name.EndsWith(SharedSuffix, StringComparison.Ordinal))
                 continue;
             // Under a name of its own first: if the owner lives after all, its rename finds nothing instead of half a checkpoint.
-            if (IsOfDeadProcess(name) || LastWrite(leftover) < now - _abandoned)
+            if (IsOfDeadProcess(name) || LastWrite(leftover) < now - (name.EndsWith(UploadSuffix, StringComparison.Ordinal) ? _abandonedUpload : _abandoned))
                 TryTakeAway(leftover, NameFor(Path.Combine(parent, Step().Match(name) is { Success: true } step ? step.Value : "step-0")), disk);
         }
     }
@@ -97,7 +105,7 @@ internal static partial class PartialFolder
         }
     }
 
-    [GeneratedRegex(@"^\.step-\d+\.(?<machine>.+)\.(?<process>\d{1,9})\.[0-9a-f]{32}\.partial$")]
+    [GeneratedRegex(@"^\.step-\d+\.(?<machine>.+)\.(?<process>\d{1,9})\.[0-9a-f]{32}(\.upload)?\.partial$")]
     private static partial Regex Owner();
 
     [GeneratedRegex(@"step-\d+")]

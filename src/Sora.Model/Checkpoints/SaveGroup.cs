@@ -13,6 +13,18 @@ public sealed record SaveGroup(int Index, int Count, string Key)
     /// <summary>A worker that writes all by itself.</summary>
     public static SaveGroup Alone { get; } = new(0, 1, "");
 
+    /// <summary>Whether this worker also writes all of it into its own output folder: the others' parts do not come there.</summary>
+    public bool KeepsWhole { get; init; }
+
+    /// <summary>The members of a generation, as writers into a bucket: there they meet, whatever folders they have in common.</summary>
+    /// <param name="run">The run.</param>
+    /// <param name="generation">The generation.</param>
+    /// <param name="secret">What only members of the generation know.</param>
+    /// <param name="rank">This member.</param>
+    /// <param name="members">How many there are.</param>
+    public static SaveGroup InBucket(string run, long generation, ReadOnlyMemory<byte> secret, int rank, int members) =>
+        new(rank, members, KeyOf(run, generation, Convert.ToHexStringLower(secret.Span), members)) { KeepsWhole = rank == 0 };
+
     /// <summary>A short name that nothing else gets.</summary>
     internal static string KeyOf(params ReadOnlySpan<object> parts)
     {

@@ -136,8 +136,13 @@ internal sealed partial class RunWork(WorkerOptions options, AssignedCorpus corp
     private Func<SaveGroup?> Writers(WorkerGeneration generation, int rank)
     {
         var members = generation.Members.Count;
-        if (members <= 1 || _job!.SaveSteps == 0 || _job.SaveTo.Length > 0)
+        if (members <= 1 || _job!.SaveSteps == 0)
             return () => rank == 0 ? SaveGroup.Alone : null;
+        if (_job.SaveTo.Length > 0)
+        {
+            var group = SaveGroup.InBucket(generation.Run, generation.Number, generation.Secret, rank, members);
+            return () => group;
+        }
         _marks?.Remove();
         var marks = _marks = MemberMarks.Place(_assignment!.OutputDir, generation.Run, generation.Number, generation.Secret, rank, members);
         return marks.Group;
@@ -208,7 +213,7 @@ internal sealed partial class RunWork(WorkerOptions options, AssignedCorpus corp
         var (weights, optimizer) = (Trainer.Weights, Trainer.OptimizerState);
         try
         {
-            var (saved, abandoned) = CheckpointStore.SaveShare(Contents(weights, optimizer) with { Group = group });
+            var (saved, abandoned) = CheckpointStore.Save(Contents(weights, optimizer) with { Group = group });
             Tell(abandoned, reports);
             if (saved is not null)
                 reports.Checkpoint(saved.Step, saved.Path, saved.WeightsSha256, Time.GetElapsedTime(started));

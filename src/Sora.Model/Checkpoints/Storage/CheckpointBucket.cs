@@ -2,7 +2,6 @@ using System.Security.Cryptography;
 using Amazon.Runtime;
 using Amazon.S3;
 using Amazon.S3.Model;
-using Amazon.S3.Transfer;
 using Sora.Protocol.Jobs;
 
 namespace Sora.Model.Checkpoints.Storage;
@@ -11,13 +10,10 @@ namespace Sora.Model.Checkpoints.Storage;
 /// The checkpoints of a run in S3 or a store that speaks its language. A store has no rename, so the manifest is what makes a
 /// checkpoint: it is written last and removed first, and what has none is not there.
 /// </summary>
-public sealed class CheckpointBucket : IDisposable
+public sealed partial class CheckpointBucket : IDisposable
 {
     private const long DefaultPartSize = 64 << 20;
     private const string EndpointVariable = "AWS_ENDPOINT_URL";
-
-    // Longer than any upload: what is still without a manifest then was cut off.
-    private static readonly TimeSpan _abandoned = TimeSpan.FromDays(1);
 
     private readonly IAmazonS3 _client;
     private readonly long _partSize;
@@ -90,14 +86,8 @@ public sealed class CheckpointBucket : IDisposable
     public CheckpointManifest Manifest(long step)
     {
         var place = Location.Checkpoint(step);
-        return Guarded(place, () =>
-        {
-            using var stream = Read(place.Key(CheckpointManifest.FileName))
-                ?? throw new SoraException($"{place} is not a checkpoint: it has no {CheckpointManifest.FileName}.", ExitCode.InvalidInput);
-            using var bytes = new MemoryStream();
-            stream.CopyTo(bytes);
-            return CheckpointManifest.Parse(bytes.ToArray(), $"{place}/{CheckpointManifest.FileName}");
-        });
+        return Guarded(place, () => TryManifest(place, CheckpointManifest.FileName))
+            ?? throw new SoraException($"{place} is not a checkpoint: it has no {CheckpointManifest.FileName}.", ExitCode.InvalidInput);
     }
 
     /// <summary>Brings a checkpoint into a run's output folder, every byte verified; one that lies there already is used.</summary>
@@ -118,33 +108,6 @@ public sealed class CheckpointBucket : IDisposable
         }));
     }
 
-    /// <summary>Copies a checkpoint here and removes the oldest ones above the limit. Again is harmless.</summary>
-    /// <param name="folder">A whole checkpoint.</param>
-    /// <param name="saveTotalLimit">Checkpoints to keep; 0: all.</param>
-    /// <exception cref="CheckpointWriteException">It cannot be written; what was uploaded so far is no checkpoint.</exception>
-    public CheckpointInfo Upload(string folder, int saveTotalLimit)
-    {
-        var manifest = CheckpointManifest.Read(folder);
-        var place = Location.Checkpoint(manifest.Step);
-        try
-        {
-            Guarded(place, () =>
-            {
-                if (!IsThere(manifest))
-                {
-                    Send(folder, manifest);
-                    Prune(saveTotalLimit, manifest.Step);
-                }
-                return true;
-            });
-            return new CheckpointInfo(place.ToString(), manifest.Step, manifest.WeightsSha256);
-        }
-        catch (Exception exception) when (exception is SoraException or IOException or UnauthorizedAccessException)
-        {
-            throw new CheckpointWriteException($"The checkpoint of step {manifest.Step} lies in {folder} but not in {Location}: {exception.Message}", exception);
-        }
-    }
-
     /// <summary>Removes all checkpoints.</summary>
     public void RemoveAll() => Guarded(Location, () =>
     {
@@ -156,57 +119,7 @@ public sealed class CheckpointBucket : IDisposable
     /// <inheritdoc/>
     public void Dispose() => _client.Dispose();
 
-    private bool IsThere(CheckpointManifest manifest)
-    {
-        var there = ObjectsOf(manifest.Step);
-        if (!there.ContainsKey(CheckpointManifest.FileName))
-            return false;
-        if (Summarize(manifest.Step, there) is { Problem: null } summary && summary.Manifest!.Checksum == manifest.Checksum)
-            return true;
-        // Another job's, or damaged: it must not vouch for objects that change under it.
-        _client.DeleteObjectAsync(Location.Bucket, Location.Checkpoint(manifest.Step).Key(CheckpointManifest.FileName)).GetAwaiter().GetResult();
-        return false;
-    }
-
-    private void Send(string folder, CheckpointManifest manifest)
-    {
-        var place = Location.Checkpoint(manifest.Step);
-        using var transfer = new TransferUtility(_client, new TransferUtilityConfig { MinSizeBeforePartUpload = _partSize });
-        foreach (var file in manifest.Files)
-            Put(file.Name);
-        // The manifest vouches only for what is there indeed, whatever the store has answered, and it is read back itself.
-        if (Shortage(place, manifest, ObjectsOf(manifest.Step)) is { } shortage)
-            throw new SoraException($"After the upload, {shortage}", ExitCode.Unreachable);
-        Put(CheckpointManifest.FileName);
-        if (Manifest(manifest.Step).Checksum != manifest.Checksum)
-            throw new SoraException($"After the upload, {place}/{CheckpointManifest.FileName} is another one.", ExitCode.Unreachable);
-
-        void Put(string file) => transfer.Upload(
-            new TransferUtilityUploadRequest { BucketName = Location.Bucket, Key = place.Key(file), FilePath = Path.Combine(folder, file), PartSize = _partSize });
-    }
-
-    private IReadOnlyDictionary<string, S3Object> ObjectsOf(long step) => Steps().FirstOrDefault(one => one.Step == step).Objects ?? [];
-
-    private void Prune(int limit, long justWritten)
-    {
-        if (limit == 0)
-            return;
-        var steps = Steps();
-        var complete = steps.Where(step => step.Objects.ContainsKey(CheckpointManifest.FileName)).ToList();
-        foreach (var (_, objects) in complete.SkipLast(1).Where(step => step.Step != justWritten).Take(complete.Count - limit))
-            Remove(objects);
-        foreach (var (_, objects) in steps.Except(complete))
-            if (objects.Values.Max(one => one.LastModified) < complete[^1].Objects.Values.Max(one => one.LastModified) - _abandoned)
-                Remove(objects);
-    }
-
-    private void Remove(IReadOnlyDictionary<string, S3Object> objects)
-    {
-        foreach (var one in objects.OrderByDescending(one => one.Key == CheckpointManifest.FileName).Select(one => one.Value))
-            _client.DeleteObjectAsync(Location.Bucket, one.Key).GetAwaiter().GetResult();
-    }
-
-    private CheckpointSummary Summarize(long step, IReadOnlyDictionary<string, S3Object> objects)
+    private CheckpointSummary Summarize(long step, Dictionary<string, S3Object> objects)
     {
         var place = Location.Checkpoint(step);
         try
@@ -221,23 +134,26 @@ public sealed class CheckpointBucket : IDisposable
         }
     }
 
-    private static string? Shortage(S3Location place, CheckpointManifest manifest, IReadOnlyDictionary<string, S3Object> objects) => manifest.Files
+    private static string? Shortage(S3Location place, CheckpointManifest manifest, Dictionary<string, S3Object> objects) => manifest.Files
         .Select(file => !objects.TryGetValue(file.Name, out var one) ? $"{place}/{file.Name} is missing."
             : one.Size != file.Bytes ? $"{place}/{file.Name} has {one.Size} bytes, not {file.Bytes}." : null)
         .FirstOrDefault(one => one is not null);
 
-    // What lies here by step and name, whether or not it is whole.
-    private List<(long Step, Dictionary<string, S3Object> Objects)> Steps()
+    private Dictionary<string, S3Object> ObjectsOf(long step) => Steps($"{CheckpointFolder.NameOf(step)}/").FirstOrDefault().Objects ?? [];
+
+    // What lies here by step and name, oldest step first, whether or not it is whole.
+    private List<(long Step, Dictionary<string, S3Object> Objects)> Steps(string under = "")
     {
+        var start = Location.Key("").Length;
         var found = new SortedDictionary<long, Dictionary<string, S3Object>>();
-        var request = new ListObjectsV2Request { BucketName = Location.Bucket, Prefix = Location.Key("") };
+        var request = new ListObjectsV2Request { BucketName = Location.Bucket, Prefix = Location.Key(under) };
         ListObjectsV2Response page;
         do
         {
             page = _client.ListObjectsV2Async(request).GetAwaiter().GetResult();
             foreach (var one in page.S3Objects ?? [])
             {
-                if (one.Key[request.Prefix.Length..].Split('/') is not [var folder, var name] || CheckpointCatalog.StepOf(folder) is not { } step)
+                if (one.Key[start..].Split('/') is not [var folder, var name] || CheckpointCatalog.StepOf(folder) is not { } step)
                     continue;
                 if (!found.TryGetValue(step, out var objects))
                     found[step] = objects = new Dictionary<string, S3Object>(StringComparer.Ordinal);
@@ -247,6 +163,16 @@ public sealed class CheckpointBucket : IDisposable
         }
         while (page.IsTruncated == true);
         return [.. found.Select(pair => (pair.Key, pair.Value))];
+    }
+
+    private CheckpointManifest? TryManifest(S3Location place, string name)
+    {
+        using var stream = Read(place.Key(name));
+        if (stream is null)
+            return null;
+        using var bytes = new MemoryStream();
+        stream.CopyTo(bytes);
+        return CheckpointManifest.Parse(bytes.ToArray(), $"{place}/{name}");
     }
 
     private Stream? Read(string key)

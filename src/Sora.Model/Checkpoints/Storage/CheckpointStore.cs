@@ -8,23 +8,20 @@ namespace Sora.Model.Checkpoints.Storage;
 /// </summary>
 public static class CheckpointStore
 {
-    /// <summary>Writes a checkpoint to where the job wants it and removes the oldest ones above the limit.</summary>
-    /// <exception cref="CheckpointWriteException">It cannot be written.</exception>
-    public static CheckpointInfo Save(CheckpointContents contents)
-    {
-        var job = contents.Job;
-        if (job.SaveTo.Length == 0)
-            return CheckpointFolder.Save(contents, job.SaveTotalLimit);
-        var local = CheckpointFolder.Save(contents, saveTotalLimit: 1);
-        using var bucket = CheckpointBucket.Open(S3Location.Parse(job.SaveTo));
-        return bucket.Upload(local.Path, job.SaveTotalLimit);
-    }
-
-    /// <summary>Writes this worker's share of a checkpoint that several write together; whoever is last completes it.</summary>
+    /// <summary>
+    /// Writes a checkpoint to where the job wants it and removes the oldest ones above the limit: all of it, or this worker's share of one
+    /// that several write together; whoever is last completes it.
+    /// </summary>
     /// <exception cref="CheckpointWriteException">It cannot be written, and the checkpoint is given up.</exception>
-    public static ShareOutcome SaveShare(CheckpointContents contents) => contents.Group.Count == 1
-        ? new ShareOutcome(Save(contents), [])
-        : SharedSave.Save(contents, contents.Job.SaveTotalLimit, Disk.Real);
+    public static ShareOutcome Save(CheckpointContents contents)
+    {
+        var (job, isShared) = (contents.Job, contents.Group.Count > 1);
+        if (job.SaveTo.Length == 0)
+            return isShared ? SharedSave.Save(contents, job.SaveTotalLimit, Disk.Real) : new ShareOutcome(CheckpointFolder.Save(contents, job.SaveTotalLimit), []);
+        var local = isShared ? null : CheckpointFolder.Save(contents, saveTotalLimit: 1).Path;
+        using var bucket = OpenForWriting(job.SaveTo);
+        return local is null ? SharedUpload.Save(contents, bucket, Disk.Real) : bucket.Upload(local, job.SaveTotalLimit);
+    }
 
     /// <summary>Opens a checkpoint; one that lies in a bucket is fetched into the output folder first.</summary>
     /// <param name="path">A folder, or <c>s3://bucket/prefix/step-NNNNNNNN</c>.</param>
@@ -79,6 +76,19 @@ public static class CheckpointStore
             return;
         using var bucket = CheckpointBucket.Open(S3Location.Parse(saveTo));
         bucket.RemoveAll();
+    }
+
+    // Not every worker may have been told how to reach it, and that ends no run.
+    private static CheckpointBucket OpenForWriting(string saveTo)
+    {
+        try
+        {
+            return CheckpointBucket.Open(S3Location.Parse(saveTo));
+        }
+        catch (SoraException exception) when (exception.ExitCode == ExitCode.Unreachable)
+        {
+            throw new CheckpointWriteException(exception.Message, exception);
+        }
     }
 
     internal static ResumePoint Resolve(string resume, string outputDir, CheckpointBucket bucket)

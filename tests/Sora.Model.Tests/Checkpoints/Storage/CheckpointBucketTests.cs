@@ -33,7 +33,7 @@ public sealed class CheckpointBucketTests : IDisposable
     public void Upload_ThenFetchElsewhere_GivesTheSameBytes()
     {
         var local = Save(7);
-        var uploaded = _bucket.Upload(local.Path, 0);
+        var uploaded = _bucket.Upload(local.Path, 0).Saved!;
         Assert.Equal($"s3://{S3Server.Bucket}/runs/one/step-00000007", uploaded.Path);
         Assert.Equal(local.WeightsSha256, uploaded.WeightsSha256);
         Assert.True(_server.Multiparts >= 2, "the weights and the optimizer's state are larger than a part");
@@ -47,7 +47,7 @@ public sealed class CheckpointBucketTests : IDisposable
 
         // Again is harmless, and costs nothing.
         var puts = _server.Puts;
-        Assert.Equal(uploaded, _bucket.Upload(local.Path, 0));
+        Assert.Equal(uploaded, _bucket.Upload(local.Path, 0).Saved);
         Assert.Equal(puts, _server.Puts);
     }
 
@@ -87,6 +87,28 @@ public sealed class CheckpointBucketTests : IDisposable
         Assert.DoesNotContain(_bucket.List(), checkpoint => checkpoint.Problem is null);
         _server.Halves = null;
         _bucket.Upload(local.Path, 0);
+        Assert.Empty(_bucket.Verify(1));
+    }
+
+    [Theory]
+    [InlineData("config.json")]
+    [InlineData("model.safetensors")]
+    public void Upload_StoreKeepsOtherBytesAndReportsSuccess_IsNoticedByTheTag(string file)
+    {
+        var local = Save(1);
+        _server.Damages = file;
+        Assert.Contains(file, Assert.Throws<CheckpointWriteException>(() => _bucket.Upload(local.Path, 0)).Message);
+        Assert.Empty(_bucket.List());
+        _server.Damages = null;
+        _bucket.Upload(local.Path, 0);
+        Assert.Empty(_bucket.Verify(1));
+    }
+
+    [Fact]
+    public void Upload_TagsOfTheStoreMeanNothing_AreNotCompared()
+    {
+        _server.TagsAtRandom = true;
+        _bucket.Upload(Save(1).Path, 0);
         Assert.Empty(_bucket.Verify(1));
     }
 

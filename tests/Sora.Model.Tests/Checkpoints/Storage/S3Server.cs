@@ -3,6 +3,7 @@ using System.Globalization;
 using System.Net;
 using System.Net.Sockets;
 using System.Security;
+using System.Security.Cryptography;
 using System.Text;
 using Amazon.Runtime;
 using Amazon.S3;
@@ -13,12 +14,14 @@ namespace Sora.Model.Tests.Checkpoints.Storage;
 internal sealed class S3Server : IDisposable
 {
     public const string Bucket = "models";
-    private const string AccessKey = "test-key";
-    private const int PageSize = 3;
+    private const string AccessKey = "test-key"; // and what begins with it
+    private const int PageSize = 5;
 
     private readonly HttpListener _listener = new();
     private readonly ConcurrentDictionary<(string Upload, int Part), byte[]> _parts = new();
     private readonly string _address;
+    private readonly ConcurrentDictionary<string, int> _requests = new();
+    private readonly ConcurrentDictionary<string, string> _tags = new();
     private int _puts;
 
     public S3Server()
@@ -44,7 +47,25 @@ internal sealed class S3Server : IDisposable
     /// <summary>Objects of which it keeps only half and says that all is well: the end of their key.</summary>
     public string? Halves { get; set; }
 
+    /// <summary>Objects of which it changes a byte and says that all is well: the end of their key.</summary>
+    public string? Damages { get; set; }
+
+    /// <summary>Whether the tags it gives are of its own making.</summary>
+    public bool TagsAtRandom { get; set; }
+
+    /// <summary>From which request on it refuses a client, and whether it carries that one out, if it writes, and only the answer is lost.</summary>
+    public (string Client, int Request, bool CarriesOut)? Fails { get; set; }
+
+    /// <summary>Called with method and key before anything is done.</summary>
+    public Action<string, string>? Before { get; set; }
+
+    /// <summary>Called with method and key when it has been done.</summary>
+    public Action<string, string>? After { get; set; }
+
     public int Multiparts { get; private set; }
+
+    /// <summary>How many requests a client has made; from now on they are counted anew.</summary>
+    public int RequestsOf(string accessKey) => _requests.TryRemove(accessKey, out var requests) ? requests : 0;
 
     public IAmazonS3 Client(string accessKey = AccessKey) => new AmazonS3Client(new BasicAWSCredentials(accessKey, "secret"), new AmazonS3Config
     {
@@ -81,17 +102,27 @@ internal sealed class S3Server : IDisposable
         {
             var path = Uri.UnescapeDataString(request.Url!.AbsolutePath).TrimStart('/').Split('/', 2);
             var (query, key) = (request.QueryString, path.Length > 1 ? path[1] : "");
-            if (request.Headers["Authorization"]?.Contains($"Credential={AccessKey}/", StringComparison.Ordinal) != true)
+            var client = request.Headers["Authorization"]?.Split("Credential=")[^1].Split('/')[0] ?? "";
+            var number = _requests.AddOrUpdate(client, 1, (_, before) => before + 1);
+            var (fails, failsAfter) = Fails is { } fault && fault.Client == client && number >= fault.Request
+                ? (true, fault.CarriesOut && number == fault.Request && request.HttpMethod is "PUT" or "DELETE") : (false, false);
+            Before?.Invoke(request.HttpMethod, key);
+            if (fails && !failsAfter)
+                Refuse(response, 503, "ServiceUnavailable");
+            else if (!client.StartsWith(AccessKey, StringComparison.Ordinal))
                 Refuse(response, 403, "InvalidAccessKeyId");
             else if (path[0] != Bucket)
                 Refuse(response, 404, "NoSuchBucket");
             else
                 Serve(request, response, query["uploadId"], query["partNumber"], query["prefix"] ?? "", query["continuation-token"] ?? "", request.Url.Query, key);
+            After?.Invoke(request.HttpMethod, key);
+            if (failsAfter)
+                Refuse(response, 503, "ServiceUnavailable");
             response.Close();
         }
         catch (Exception e) when (e is HttpListenerException or IOException or ObjectDisposedException)
         {
-            response.Abort();
+            response.Abort(); // which answers 200 where nothing has been answered yet: no way to play a connection that is cut
         }
     }
 
@@ -109,6 +140,10 @@ internal sealed class S3Server : IDisposable
             case ("GET", _):
                 Refuse(response, 404, "NoSuchKey");
                 break;
+            // Many stores keep signed chunks as they come.
+            case ("PUT", _) when request.Headers["x-amz-content-sha256"]?.StartsWith("STREAMING-", StringComparison.Ordinal) == true:
+                Refuse(response, 501, "NotImplemented");
+                break;
             case ("PUT", _):
                 var body = Body(request);
                 var number = Interlocked.Increment(ref _puts);
@@ -117,19 +152,22 @@ internal sealed class S3Server : IDisposable
                     Refuse(response, 503, "ServiceUnavailable");
                     break;
                 }
+                if (Damages is { } damaged && key.EndsWith(damaged, StringComparison.Ordinal))
+                    body[^1] ^= 1;
                 if (upload is null)
-                    Objects[key] = Halves is { } end && key.EndsWith(end, StringComparison.Ordinal) ? body[..(body.Length / 2)] : body;
+                    Keep(key, Halves is { } end && key.EndsWith(end, StringComparison.Ordinal) ? body[..(body.Length / 2)] : body, TagOf(body));
                 else
                     _parts[(upload, int.Parse(part!, CultureInfo.InvariantCulture))] = body;
-                response.Headers["ETag"] = "\"tag\"";
+                response.Headers["ETag"] = $"\"{TagOf(body)}\"";
                 break;
             case ("POST", null) when query.Contains("uploads", StringComparison.Ordinal):
                 Multiparts++;
                 Write(response, $"<InitiateMultipartUploadResult><Bucket>{Bucket}</Bucket><Key>{SecurityElement.Escape(key)}</Key><UploadId>{Guid.NewGuid():N}</UploadId></InitiateMultipartUploadResult>");
                 break;
             case ("POST", not null):
-                Objects[key] = [.. _parts.Where(one => one.Key.Upload == upload).OrderBy(one => one.Key.Part).SelectMany(one => one.Value)];
-                Write(response, $"<CompleteMultipartUploadResult><Bucket>{Bucket}</Bucket><Key>{SecurityElement.Escape(key)}</Key><ETag>\"tag\"</ETag></CompleteMultipartUploadResult>");
+                var parts = _parts.Where(one => one.Key.Upload == upload).OrderBy(one => one.Key.Part).Select(one => one.Value).ToList();
+                Keep(key, [.. parts.SelectMany(one => one)], $"{TagOf([.. parts.SelectMany(one => MD5.HashData(one))])}-{parts.Count}");
+                Write(response, $"<CompleteMultipartUploadResult><Bucket>{Bucket}</Bucket><Key>{SecurityElement.Escape(key)}</Key><ETag>\"{_tags[key]}\"</ETag></CompleteMultipartUploadResult>");
                 break;
             case ("DELETE", null):
                 Objects.TryRemove(key, out _);
@@ -153,30 +191,20 @@ internal sealed class S3Server : IDisposable
         var more = keys.Count > page.Count;
         Write(response, $"""
             <ListBucketResult><Name>{Bucket}</Name><IsTruncated>{(more ? "true" : "false")}</IsTruncated>{(more ? $"<NextContinuationToken>{page[^1]}</NextContinuationToken>" : "")}
-            {string.Concat(page.Select(key => $"<Contents><Key>{SecurityElement.Escape(key)}</Key><LastModified>2026-01-01T00:00:00.000Z</LastModified><ETag>\"tag\"</ETag><Size>{Objects[key].Length}</Size></Contents>"))}
+            {string.Concat(page.Select(key => $"<Contents><Key>{SecurityElement.Escape(key)}</Key><LastModified>2026-01-01T00:00:00.000Z</LastModified><ETag>\"{_tags.GetValueOrDefault(key)}\"</ETag><Size>{(Objects.TryGetValue(key, out var bytes) ? bytes.Length : 0)}</Size></Contents>"))}
             </ListBucketResult>
             """);
     }
+
+    private void Keep(string key, byte[] bytes, string tag) => (Objects[key], _tags[key]) = (bytes, tag);
+
+    private string TagOf(byte[] bytes) => TagsAtRandom ? Guid.NewGuid().ToString("N") : Convert.ToHexStringLower(MD5.HashData(bytes));
 
     private static byte[] Body(HttpListenerRequest request)
     {
         using var raw = new MemoryStream();
         request.InputStream.CopyTo(raw);
-        var bytes = raw.ToArray();
-        if (request.Headers["x-amz-content-sha256"]?.StartsWith("STREAMING-", StringComparison.Ordinal) != true)
-            return bytes;
-        // Signed chunks: length in hex, signature, line end, bytes, line end.
-        using var whole = new MemoryStream();
-        for (var at = 0; at < bytes.Length;)
-        {
-            var end = at + bytes.AsSpan(at).IndexOf("\r\n"u8);
-            var length = int.Parse(Encoding.ASCII.GetString(bytes, at, end - at).Split(';')[0], NumberStyles.HexNumber, CultureInfo.InvariantCulture);
-            if (length == 0)
-                break;
-            whole.Write(bytes, end + 2, length);
-            at = end + 2 + length + 2;
-        }
-        return whole.ToArray();
+        return raw.ToArray();
     }
 
     private static void Refuse(HttpListenerResponse response, int status, string code)
