@@ -74,17 +74,25 @@ public static class CheckpointCatalog
 
     /// <summary>The newest sound checkpoint of a run that has some. Every byte of it has been verified.</summary>
     /// <exception cref="SoraException">None is sound.</exception>
-    internal static ResumePoint NewestSound(string outputDir)
+    internal static ResumePoint NewestSound(string outputDir) =>
+        NewestSound(List(outputDir), checkpoint => CheckpointFolder.Verify(checkpoint.Path), FolderOf(outputDir));
+
+    /// <summary>The newest sound one of some checkpoints.</summary>
+    /// <param name="checkpoints">Oldest first; of two of the same step the later is tried first.</param>
+    /// <param name="findProblems">What is wrong with one.</param>
+    /// <param name="place">Where they are, in words.</param>
+    /// <exception cref="SoraException">None is sound.</exception>
+    internal static ResumePoint NewestSound(IEnumerable<CheckpointSummary> checkpoints, Func<CheckpointSummary, IReadOnlyList<string>> findProblems, string place)
     {
         var refused = new List<string>();
-        foreach (var checkpoint in List(outputDir).Reverse())
+        foreach (var checkpoint in checkpoints.Reverse())
         {
-            var problems = CheckpointFolder.Verify(checkpoint.Path);
+            var problems = findProblems(checkpoint);
             if (problems.Count == 0)
                 return new ResumePoint(checkpoint.Path, [.. refused.Select(one => $"{one} That of step {checkpoint.Step} is used instead.")]);
             refused.Add($"Checkpoint {checkpoint.Path} is refused: {string.Join(" ", problems)}");
         }
-        throw new SoraException($"No checkpoint in {FolderOf(outputDir)} is sound. {string.Join(" ", refused)} Restore one from a copy, or remove the folder to begin again.", ExitCode.InvalidInput);
+        throw new SoraException($"No checkpoint in {place} is sound, so the run cannot go on. {string.Join(" ", refused)} Restore one from a copy, or remove them to begin again.", ExitCode.InvalidInput);
     }
 
     /// <summary>

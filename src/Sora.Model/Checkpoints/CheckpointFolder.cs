@@ -25,7 +25,10 @@ public static class CheckpointFolder
     public static CheckpointInfo Save(CheckpointContents contents, int saveTotalLimit) => Save(contents, saveTotalLimit, Disk.Real);
 
     /// <summary>As <see cref="Save(CheckpointContents, int)"/>, on a certain disk.</summary>
-    internal static CheckpointInfo Save(CheckpointContents contents, int saveTotalLimit, Disk disk)
+    internal static CheckpointInfo Save(CheckpointContents contents, int saveTotalLimit, Disk disk) => SaveAlone(contents, saveTotalLimit, disk).Saved!;
+
+    /// <summary>As <see cref="Save(CheckpointContents, int)"/>; also tells which earlier ones, begun by several, have been given up.</summary>
+    internal static ShareOutcome SaveAlone(CheckpointContents contents, int saveTotalLimit, Disk disk)
     {
         ArgumentOutOfRangeException.ThrowIfNegative(saveTotalLimit);
         ArgumentOutOfRangeException.ThrowIfNegative(contents.Step);
@@ -37,13 +40,15 @@ public static class CheckpointFolder
         {
             Publication.CreateDurably(parent, disk);
             disk.CreateFolder(temporary);
-            PartialFolder.RemoveLeftovers(parent, Directory.GetLastWriteTimeUtc(temporary), disk);
+            var now = Directory.GetLastWriteTimeUtc(temporary);
+            PartialFolder.RemoveLeftovers(parent, now, disk);
+            var abandoned = SharedSave.GiveUpLeftovers(parent, now, disk, alone: true);
             var manifest = CheckpointFiles.Write(contents, contents.Share, temporary, disk);
             disk.Write(Path.Combine(temporary, CheckpointManifest.FileName), manifest.ToUtf8());
             disk.FlushFolder(temporary);
             Publication.Publish(temporary, final, disk);
             CheckpointCatalog.Prune(contents.OutputDir, saveTotalLimit, contents.Step, disk);
-            return new CheckpointInfo(final, contents.Step, manifest.WeightsSha256);
+            return new ShareOutcome(new CheckpointInfo(final, contents.Step, manifest.WeightsSha256), abandoned);
         }
         catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
         {

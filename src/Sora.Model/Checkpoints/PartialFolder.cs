@@ -13,6 +13,9 @@ internal static partial class PartialFolder
     /// <summary>How the names of those end that several processes write into.</summary>
     public const string SharedSuffix = ".shared.partial";
 
+    /// <summary>How the names of those end that one of several writers has taken for itself, to complete them.</summary>
+    public const string TakenSuffix = ".taken.partial";
+
     private const string UploadSuffix = ".upload.partial";
 
     private static readonly TimeSpan _abandoned = TimeSpan.FromMinutes(10);
@@ -27,8 +30,12 @@ internal static partial class PartialFolder
     /// <summary>As <see cref="NameFor"/>, for files that are uploaded and then removed.</summary>
     public static string NameForUpload(string final) => Path.ChangeExtension(NameFor(final), null) + UploadSuffix;
 
+    /// <summary>As <see cref="NameFor"/>, for what several have written.</summary>
+    public static string NameForTaken(string final) => Path.ChangeExtension(NameFor(final), null) + TakenSuffix;
+
     /// <summary>Removes a folder so that no half-removed one is ever seen under its name; false where that is not possible just now.</summary>
-    public static bool TryDelete(string folder, Disk disk) => TryTakeAway(folder, NameFor(folder), disk);
+    public static bool TryDelete(string folder, Disk disk) =>
+        TryTakeAway(folder, NameFor(Step().Match(Path.GetFileName(folder)) is { Success: true } step ? Path.Combine(Path.GetDirectoryName(folder)!, step.Value) : folder), disk);
 
     /// <summary>Removes a partial folder of this process, if it is there.</summary>
     public static void TryRemove(string partial, Disk disk)
@@ -44,23 +51,21 @@ internal static partial class PartialFolder
         }
     }
 
-    /// <summary>Removes what killed processes left. Young folders of processes that may still live stay: one believed dead may still be writing.</summary>
+    /// <summary>Removes what killed processes left of their own; what several wrote together is <see cref="SharedSave"/>'s to give up.</summary>
     /// <param name="parent">Where to look.</param>
     /// <param name="now">The time by the clock of that file system.</param>
     /// <param name="disk">Where it lies.</param>
-    /// <param name="sharedToo">Also those that several processes wrote into.</param>
-    public static void RemoveLeftovers(string parent, DateTime now, Disk disk, bool sharedToo = true)
+    public static void RemoveLeftovers(string parent, DateTime now, Disk disk)
     {
-        foreach (var leftover in Directory.GetDirectories(parent, ".*.partial"))
-        {
-            var name = Path.GetFileName(leftover);
-            if (!sharedToo && name.EndsWith(SharedSuffix, StringComparison.Ordinal))
-                continue;
-            // Under a name of its own first: if the owner lives after all, its rename finds nothing instead of half a checkpoint.
-            if (IsOfDeadProcess(name) || LastWrite(leftover) < now - (name.EndsWith(UploadSuffix, StringComparison.Ordinal) ? _abandonedUpload : _abandoned))
-                TryTakeAway(leftover, NameFor(Path.Combine(parent, Step().Match(name) is { Success: true } step ? step.Value : "step-0")), disk);
-        }
+        foreach (var leftover in Leftovers(parent, now))
+            if (!leftover.EndsWith(SharedSuffix, StringComparison.Ordinal) && !leftover.EndsWith(TakenSuffix, StringComparison.Ordinal))
+                // Under a name of its own first: if the owner lives after all, its rename finds nothing instead of half a checkpoint.
+                TryDelete(leftover, disk);
     }
+
+    /// <summary>What killed processes left. Young folders of processes that may still live are not among it: one believed dead may still be writing.</summary>
+    public static IEnumerable<string> Leftovers(string parent, DateTime now) => Directory.GetDirectories(parent, ".*.partial").Where(folder =>
+        IsOfDeadProcess(Path.GetFileName(folder)) || LastWrite(folder) < now - (folder.EndsWith(UploadSuffix, StringComparison.Ordinal) ? _abandonedUpload : _abandoned));
 
     private static bool TryTakeAway(string folder, string partial, Disk disk)
     {
@@ -105,7 +110,7 @@ internal static partial class PartialFolder
         }
     }
 
-    [GeneratedRegex(@"^\.step-\d+\.(?<machine>.+)\.(?<process>\d{1,9})\.[0-9a-f]{32}(\.upload)?\.partial$")]
+    [GeneratedRegex(@"^\.step-\d+\.(?<machine>.+)\.(?<process>\d{1,9})\.[0-9a-f]{32}(\.upload|\.taken)?\.partial$")]
     private static partial Regex Owner();
 
     [GeneratedRegex(@"step-\d+")]

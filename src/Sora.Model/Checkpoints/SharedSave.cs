@@ -39,9 +39,12 @@ internal static partial class SharedSave
             Publication.CreateDurably(parent, disk);
             disk.CreateFolder(files);
             begun = true;
-            PartialFolder.RemoveLeftovers(parent, Directory.GetLastWriteTimeUtc(shared), disk, sharedToo: false);
+            var now = Directory.GetLastWriteTimeUtc(shared);
+            PartialFolder.RemoveLeftovers(parent, now, disk);
+            var abandoned = GiveUpLeftovers(parent, now, disk, alone: false);
             // The one before may still be on its way at other writers; those before that cannot be.
-            var abandoned = share.Index == 0 ? GiveUp(parent, contents.Step, keepNewest: true, disk) : [];
+            if (share.Index == 0)
+                abandoned.AddRange(GiveUp(parent, contents.Step, keepNewest: true, disk));
             var part = CheckpointFiles.Write(contents, share, files, disk);
             disk.FlushFolder(files);
             Tell(part, shared, share, disk);
@@ -49,7 +52,7 @@ internal static partial class SharedSave
             if (saved is null)
                 return new ShareOutcome(null, abandoned);
             // All have written this one, so nobody still writes an earlier one.
-            abandoned = [.. abandoned, .. GiveUp(parent, contents.Step, keepNewest: false, disk)];
+            abandoned.AddRange(GiveUp(parent, contents.Step, keepNewest: false, disk));
             CheckpointCatalog.Prune(contents.OutputDir, saveTotalLimit, contents.Step, disk);
             return new ShareOutcome(saved, abandoned);
         }
@@ -78,7 +81,7 @@ internal static partial class SharedSave
 
     private static CheckpointInfo? TryComplete(string shared, string final, int writers, CheckpointContents contents, Disk disk)
     {
-        var own = PartialFolder.NameFor(final);
+        var own = PartialFolder.NameForTaken(final);
         try
         {
             if (ReadParts(shared, writers) is not { } parts || !TryTake(Path.Combine(shared, FilesFolder), own, disk))
@@ -140,24 +143,55 @@ internal static partial class SharedSave
                 : throw new IOException("Its writers wrote parts that do not belong together.");
     }
 
-    // Removes what can never be completed. What is left of one that was completed is not worth a word.
-    private static List<AbandonedCheckpoint> GiveUp(string parent, long below, bool keepNewest, Disk disk)
+    /// <summary>Removes what killed processes left of checkpoints that several wrote together.</summary>
+    /// <param name="parent">Where to look.</param>
+    /// <param name="now">The time by the clock of that file system.</param>
+    /// <param name="disk">Where it lies.</param>
+    /// <param name="alone">Whether nobody writes together with others any more.</param>
+    /// <returns>Those that were lost by that.</returns>
+    internal static List<AbandonedCheckpoint> GiveUpLeftovers(string parent, DateTime now, Disk disk, bool alone) => PartialFolder.Leftovers(parent, now)
+        .Select(folder => folder.EndsWith(Suffix, StringComparison.Ordinal) ? alone ? GiveUp(folder, disk)
+            : null : folder.EndsWith(PartialFolder.TakenSuffix, StringComparison.Ordinal) ? GiveUpTaken(folder, disk) : null)
+        .OfType<AbandonedCheckpoint>().ToList();
+
+    // Removes what can never be completed.
+    private static IEnumerable<AbandonedCheckpoint> GiveUp(string parent, long below, bool keepNewest, Disk disk)
     {
-        var abandoned = new List<AbandonedCheckpoint>();
-        var earlier = Directory.GetDirectories(parent, $".*{Suffix}")
-            .Select(folder => (Folder: folder, Match: Name().Match(Path.GetFileName(folder)))).Where(one => one.Match.Success)
-            .Select(one => (one.Folder, Step: long.Parse(one.Match.Groups["step"].ValueSpan, CultureInfo.InvariantCulture), Writers: one.Match.Groups["writers"].Value))
-            .Where(one => one.Step < below).OrderBy(one => one.Step).ToList();
-        foreach (var (folder, step, writers) in keepNewest ? earlier.SkipLast(1) : earlier)
-        {
-            var lacking = Directory.Exists(Path.Combine(folder, FilesFolder)) && !Directory.Exists(Path.Combine(parent, CheckpointFolder.NameOf(step)));
-            var finished = Enumerable.Range(1, int.Parse(writers, CultureInfo.InvariantCulture)).Count(part => File.Exists(Path.Combine(folder, $"part-{part}-of-{writers}.json")));
-            if (PartialFolder.TryDelete(folder, disk) && lacking)
-                abandoned.Add(new AbandonedCheckpoint(step, $"{writers} workers wrote it together, and {finished} of them finished their part."));
-        }
-        return abandoned;
+        var earlier = Directory.GetDirectories(parent, $".*{Suffix}").Where(folder => StepOf(folder) < below).OrderBy(StepOf).ToList();
+        return (keepNewest ? earlier.SkipLast(1) : earlier).Select(folder => GiveUp(folder, disk)).OfType<AbandonedCheckpoint>().ToList();
     }
+
+    // What is left of one that was completed is not worth a word.
+    private static AbandonedCheckpoint? GiveUp(string shared, Disk disk)
+    {
+        if (StepOf(shared) is not { } step)
+            return null;
+        var writers = Name().Match(Path.GetFileName(shared)).Groups["writers"].Value;
+        var lacking = Directory.Exists(Path.Combine(shared, FilesFolder)) && IsLacking(shared, step);
+        var finished = Enumerable.Range(1, int.Parse(writers, CultureInfo.InvariantCulture)).Count(part => File.Exists(Path.Combine(shared, $"part-{part}-of-{writers}.json")));
+        return PartialFolder.TryDelete(shared, disk) && lacking
+            ? new AbandonedCheckpoint(step, $"{writers} workers wrote it together, and {finished} of them finished their part.")
+            : null;
+    }
+
+    private static AbandonedCheckpoint? GiveUpTaken(string taken, Disk disk)
+    {
+        if (Taken().Match(Path.GetFileName(taken)) is not { Success: true } match)
+            return null;
+        var step = long.Parse(match.Groups["step"].ValueSpan, CultureInfo.InvariantCulture);
+        return IsLacking(taken, step) & PartialFolder.TryDelete(taken, disk)
+            ? new AbandonedCheckpoint(step, "All workers had written their part, and the one that was to complete it ended before it had done so.")
+            : null;
+    }
+
+    private static bool IsLacking(string partial, long step) => !Directory.Exists(Path.Combine(Path.GetDirectoryName(partial)!, CheckpointFolder.NameOf(step)));
+
+    private static long? StepOf(string shared) => Name().Match(Path.GetFileName(shared)) is { Success: true } match
+        ? long.Parse(match.Groups["step"].ValueSpan, CultureInfo.InvariantCulture) : null;
 
     [GeneratedRegex(@"^\.step-(?<step>\d{1,18})\.[0-9a-z]+\.(?<writers>\d{1,9})\.shared\.partial$")]
     private static partial Regex Name();
+
+    [GeneratedRegex(@"^\.step-(?<step>\d{1,18})\.")]
+    private static partial Regex Taken();
 }

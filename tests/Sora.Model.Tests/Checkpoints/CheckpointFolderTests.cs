@@ -25,6 +25,24 @@ public sealed class CheckpointFolderTests : IDisposable
     }
 
     [Fact]
+    public void Open_ManifestOfVersion1_OneFileOfEachKind_IsRead()
+    {
+        using var output = new TemporaryFolder();
+        using var tiny = new TinyCheckpoints(output.Path);
+        var saved = CheckpointFolder.Save(tiny.Of(1), 0).Path;
+        var manifest = CheckpointManifest.Read(saved);
+        Assert.Equal(["model.safetensors", "optimizer.safetensors"], manifest.Files.Select(file => file.Name).Where(name => name.EndsWith(".safetensors", StringComparison.Ordinal)));
+        File.WriteAllBytes(Path.Combine(saved, CheckpointManifest.FileName), (manifest with { FormatVersion = 1 }).ToUtf8());
+        Assert.Equal(saved, CheckpointCatalog.Resolve("true", output.Path).Path);
+        var opened = CheckpointFolder.Open(saved);
+        Assert.Equal(1, opened.Manifest.FormatVersion);
+        using var weights = opened.ReadWeights();
+        using var optimizer = opened.ReadOptimizer();
+        Assert.Equal(tiny.Of(1).Weights.Count, weights.Tensors.Count);
+        Assert.Equal(tiny.Of(1).Optimizer[0].Value.data<float>().ToArray(), Assert.Single(optimizer.Tensors).Value.data<float>().ToArray());
+    }
+
+    [Fact]
     public void Save_ThenOpen_GivesEverythingBack()
     {
         var saved = CheckpointFolder.Save(Contents(7), 0);

@@ -152,6 +152,35 @@ public sealed class SharedSaveTests : IDisposable
     }
 
     [Fact]
+    public void Save_AWriterNeverComes_OneWhoIsAloneLaterSaysSoToo()
+    {
+        SharedSave.Save(Of(1, "4KB", 0, 2), 0, FailingDisk.Never);
+        // It is of processes that may still live.
+        Assert.Empty(CheckpointFolder.SaveAlone(Of(2), 0, FailingDisk.Never).Abandoned);
+        foreach (var path in Directory.GetFileSystemEntries(_output["checkpoints"], "*", SearchOption.AllDirectories).Append(Directory.GetDirectories(_output["checkpoints"], ".*").Single()))
+            Directory.SetLastWriteTimeUtc(path, DateTime.UtcNow.AddHours(-1));
+        Assert.Equal([new AbandonedCheckpoint(1, "2 workers wrote it together, and 1 of them finished their part.")], CheckpointFolder.SaveAlone(Of(3), 0, FailingDisk.Never).Abandoned);
+        Assert.Equal(["step-00000002", "step-00000003"], Children());
+    }
+
+    [Theory]
+    [InlineData(true, 1)]
+    [InlineData(true, 2)]
+    [InlineData(false, 1)]
+    public void Save_WhoCompletedTheOneBeforeDied_IsSaid(bool lost, int writers)
+    {
+        if (!lost)
+            CheckpointFolder.Save(Of(1), 0, FailingDisk.Never);
+        const int deadProcess = 999_999_999;
+        Directory.CreateDirectory(_output[$"checkpoints/.step-00000001.{Environment.MachineName}.{deadProcess}.{Guid.NewGuid():N}.taken.partial"]);
+        var outcomes = Enumerable.Range(0, writers).Select(index => writers == 1
+            ? CheckpointFolder.SaveAlone(Of(2), 0, FailingDisk.Never)
+            : SharedSave.Save(Of(2, "4KB", index, writers), 0, FailingDisk.Never)).ToList();
+        Assert.Equal(lost ? [1L] : [], outcomes.SelectMany(outcome => outcome.Abandoned).Select(one => one.Step));
+        Assert.DoesNotContain(Children(), name => name!.EndsWith(".partial", StringComparison.Ordinal));
+    }
+
+    [Fact]
     public void Save_WritersWhoSeeDifferentGroups_CompleteNothing()
     {
         Assert.Null(SharedSave.Save(Of(1, "4KB", 0, 2, "two"), 0, FailingDisk.Never).Saved);

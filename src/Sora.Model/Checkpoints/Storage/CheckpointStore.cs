@@ -17,10 +17,13 @@ public static class CheckpointStore
     {
         var (job, isShared) = (contents.Job, contents.Group.Count > 1);
         if (job.SaveTo.Length == 0)
-            return isShared ? SharedSave.Save(contents, job.SaveTotalLimit, Disk.Real) : new ShareOutcome(CheckpointFolder.Save(contents, job.SaveTotalLimit), []);
-        var local = isShared ? null : CheckpointFolder.Save(contents, saveTotalLimit: 1).Path;
+            return isShared ? SharedSave.Save(contents, job.SaveTotalLimit, Disk.Real) : CheckpointFolder.SaveAlone(contents, job.SaveTotalLimit, Disk.Real);
+        var local = isShared ? null : CheckpointFolder.SaveAlone(contents, saveTotalLimit: 1, Disk.Real);
         using var bucket = OpenForWriting(job.SaveTo);
-        return local is null ? SharedUpload.Save(contents, bucket, Disk.Real) : bucket.Upload(local, job.SaveTotalLimit);
+        if (local is null)
+            return SharedUpload.Save(contents, bucket, Disk.Real);
+        var uploaded = bucket.Upload(local.Saved!.Path, job.SaveTotalLimit);
+        return uploaded with { Abandoned = [.. local.Abandoned, .. uploaded.Abandoned] };
     }
 
     /// <summary>Opens a checkpoint; one that lies in a bucket is fetched into the output folder first.</summary>
@@ -94,28 +97,27 @@ public static class CheckpointStore
     internal static ResumePoint Resolve(string resume, string outputDir, CheckpointBucket bucket)
     {
         var remote = ListFor(resume, bucket);
-        var local = CheckpointCatalog.List(outputDir);
-        var warnings = new List<string>();
-        foreach (var checkpoint in remote.Reverse())
+        // The last upload may have failed: what lies here is newer then.
+        return remote.Count == 0
+            ? CheckpointCatalog.Resolve(resume, outputDir)
+            : CheckpointCatalog.NewestSound(WithLocal(remote, outputDir), FindProblems, bucket.Location.ToString());
+
+        IReadOnlyList<string> FindProblems(CheckpointSummary checkpoint)
         {
-            // The last upload may have failed: what lies here is newer then.
-            if (local.Count > 0 && local[^1].Step > checkpoint.Step && CheckpointFolder.Verify(local[^1].Path).Count == 0)
-                return new ResumePoint(local[^1].Path, warnings);
+            if (checkpoint.Problem is { } problem)
+                return [problem];
+            if (!S3Location.Is(checkpoint.Path))
+                return CheckpointFolder.Verify(checkpoint.Path);
             try
             {
-                if (checkpoint.Problem is not null)
-                    throw new SoraException(checkpoint.Problem, ExitCode.InvalidInput);
                 bucket.Fetch(checkpoint.Step, outputDir);
-                return new ResumePoint(checkpoint.Path, [.. warnings.Select(warning => $"{warning} The run goes on from step {checkpoint.Step} instead.")]);
+                return [];
             }
             catch (SoraException exception) when (exception.ExitCode == ExitCode.InvalidInput)
             {
-                warnings.Add($"Checkpoint {checkpoint.Path} is refused: {exception.Message}");
+                return [exception.Message];
             }
         }
-        return remote.Count == 0
-            ? CheckpointCatalog.Resolve(resume, outputDir)
-            : throw NoneSound(bucket, warnings);
     }
 
     internal static void CheckResume(string resume, string outputDir, CheckpointBucket bucket)
@@ -123,8 +125,8 @@ public static class CheckpointStore
         var remote = ListFor(resume, bucket);
         if (remote.Count == 0)
             _ = CheckpointCatalog.Resolve(resume, outputDir);
-        else if (remote.All(checkpoint => checkpoint.Problem is not null) && !CheckpointCatalog.List(outputDir).Any(local => local.Step > remote[0].Step))
-            throw NoneSound(bucket, remote.Select(checkpoint => $"Checkpoint {checkpoint.Path} is refused: {checkpoint.Problem}"));
+        else
+            _ = CheckpointCatalog.NewestSound(WithLocal(remote, outputDir), checkpoint => checkpoint.Problem is { } problem ? [problem] : [], bucket.Location.ToString());
     }
 
     private static IReadOnlyList<CheckpointSummary> ListFor(string resume, CheckpointBucket bucket)
@@ -135,6 +137,7 @@ public static class CheckpointStore
             : remote;
     }
 
-    private static SoraException NoneSound(CheckpointBucket bucket, IEnumerable<string> problems) => new(
-        $"No checkpoint in {bucket.Location} is sound, so the run cannot go on. {string.Join(" ", problems)} Restore one from a copy, or remove them to begin again.", ExitCode.InvalidInput);
+    // Of two of the same step the bucket's comes first: every worker can reach it.
+    private static IEnumerable<CheckpointSummary> WithLocal(IReadOnlyList<CheckpointSummary> remote, string outputDir) =>
+        CheckpointCatalog.List(outputDir).Concat(remote).OrderBy(checkpoint => checkpoint.Step);
 }

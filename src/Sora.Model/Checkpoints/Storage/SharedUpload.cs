@@ -14,10 +14,11 @@ internal static class SharedUpload
     private static ShareOutcome SaveWhole(CheckpointContents contents, CheckpointBucket bucket, Disk disk)
     {
         var (share, group) = (contents.Share, contents.Group);
-        var local = CheckpointFolder.Save(contents with { Group = SaveGroup.Alone, Share = CheckpointShare.Of(share.Layout, SaveGroup.Alone) }, saveTotalLimit: 1, disk);
+        var (local, abandoned) = CheckpointFolder.SaveAlone(contents with { Group = SaveGroup.Alone, Share = CheckpointShare.Of(share.Layout, SaveGroup.Alone) }, saveTotalLimit: 1, disk);
         var others = CheckpointShare.Deal(share.Layout, group.Count).Where(other => other.Index != share.Index).SelectMany(other => other.Weights.Concat(other.Optimizer)).Select(file => file.Name).ToHashSet(StringComparer.Ordinal);
-        var whole = CheckpointManifest.Read(local.Path);
-        return bucket.UploadShare(local.Path, whole with { Files = [.. whole.Files.Where(file => !others.Contains(file.Name))] }, group, contents.Job.SaveTotalLimit);
+        var whole = CheckpointManifest.Read(local!.Path);
+        var outcome = bucket.UploadShare(local.Path, whole with { Files = [.. whole.Files.Where(file => !others.Contains(file.Name))] }, group, contents.Job.SaveTotalLimit);
+        return outcome with { Abandoned = [.. abandoned, .. outcome.Abandoned] };
     }
 
     private static ShareOutcome SaveOwn(CheckpointContents contents, CheckpointBucket bucket, Disk disk)
@@ -28,7 +29,7 @@ internal static class SharedUpload
         {
             Publication.CreateDurably(parent, disk);
             disk.CreateFolder(folder);
-            PartialFolder.RemoveLeftovers(parent, Directory.GetLastWriteTimeUtc(folder), disk, sharedToo: false);
+            PartialFolder.RemoveLeftovers(parent, Directory.GetLastWriteTimeUtc(folder), disk);
             return bucket.UploadShare(folder, CheckpointFiles.Write(contents, contents.Share, folder, disk), contents.Group, contents.Job.SaveTotalLimit);
         }
         catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)

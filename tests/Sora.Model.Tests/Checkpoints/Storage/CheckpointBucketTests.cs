@@ -154,6 +154,22 @@ public sealed class CheckpointBucketTests : IDisposable
     }
 
     [Fact]
+    public void Resolve_BucketHoldsADamagedOneOnly_UsesTheSoundOneHere()
+    {
+        var local = Save(1);
+        _bucket.Upload(local.Path, 0);
+        _server.Objects["runs/one/step-00000001/optimizer.safetensors"][500] ^= 1;
+        // The same step lies here: that is found when it is compared with the manifest.
+        Assert.Equal($"{_place}/step-00000001", CheckpointStore.Resolve("true", _output.Path, _bucket).Path);
+        Assert.True(_server.Objects.TryRemove("runs/one/step-00000001/optimizer.safetensors", out _));
+        CheckpointStore.CheckResume("true", _output.Path, _bucket);
+        var point = CheckpointStore.Resolve("true", _output.Path, _bucket);
+        Assert.Equal(local.Path, point.Path);
+        Assert.Contains("optimizer.safetensors is missing", Assert.Single(point.Warnings));
+        Assert.Contains("is sound", Assert.Throws<SoraException>(() => CheckpointStore.Resolve("true", _elsewhere.Path, _bucket)).Message);
+    }
+
+    [Fact]
     public void CheckResume_RefusesWhatResolveWouldRefuse_AndFetchesNothing()
     {
         CheckpointStore.CheckResume("auto", _elsewhere.Path, _bucket);
