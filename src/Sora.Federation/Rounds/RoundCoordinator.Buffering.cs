@@ -11,16 +11,22 @@ public static partial class RoundCoordinator
             Close(turn);
             return;
         }
-        foreach (var (name, known) in turn.State.Sites)
+        DropStaleWork(turn);
+        foreach (var (name, site) in turn.State.Sites)
         {
-            // What it trains on is too old to count by now.
-            var site = known.WorksOn is { } work && IsStale(turn, work) ? known with { WorksOn = null } : known;
             // Whoever is in the buffer already gets the model that comes of it: on this one it would count twice.
             if (site.WorksOn is not null || site.Draining || !MayAct(turn, name) || IsOut(round, name) || round.Updates.ContainsKey(name) || IsUsed(turn, round.Key, name))
                 continue;
             turn.Update(name, site with { WorksOn = round.Key });
             turn.Tell(name, Announcement(turn, round.Key, round.Base));
         }
+    }
+
+    /// <summary>What a site trains on may be too old to count by now: it is free for the newest model.</summary>
+    private static void DropStaleWork(Turn turn)
+    {
+        foreach (var (name, site) in turn.State.Sites.Where(site => site.Value.WorksOn is { } work && IsStale(turn, work)))
+            turn.Update(name, site with { WorksOn = null });
     }
 
     /// <summary>A buffer that fills slowly is waited for. One that stands still is given up, so that those who declined are asked anew; who trains for it goes on.</summary>

@@ -21,7 +21,7 @@ public static partial class RoundCoordinator
         if (turn.State.Phase != RoundPhase.Evaluating)
             return;
         turn.Start(RoundTimer.Evaluation, Deadline(turn));
-        turn.Start(RoundTimer.Reminder, ReminderInterval);
+        StartReminder(turn);
         foreach (var site in turn.State.LastCohort)
             Inform(turn, site);
     }

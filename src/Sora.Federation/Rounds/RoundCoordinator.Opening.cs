@@ -111,10 +111,10 @@ public static partial class RoundCoordinator
             turn.Start(RoundTimer.Stage, StageDeadline(turn, secure.Stage), secure.Stage);
         else
             turn.Start(RoundTimer.Deadline, Deadline(turn));
-        turn.Start(RoundTimer.Reminder, ReminderInterval);
+        StartReminder(turn);
         if (turn.Run.Asynchronous)
-            return;
-        foreach (var site in round.Cohort.Sites)
+            DropStaleWork(turn);
+        foreach (var site in turn.State.Sites.Keys)
             Inform(turn, site);
     }
 
@@ -163,14 +163,14 @@ public static partial class RoundCoordinator
                 // How long it was down nobody knows: the deadline begins anew.
                 turn.Update(round with { OpenedAt = turn.Now });
                 turn.Start(RoundTimer.Deadline, Deadline(turn));
-                turn.Start(RoundTimer.Reminder, ReminderInterval);
+                StartReminder(turn);
                 break;
             case { Phase: RoundPhase.Aggregating, Round: { } round }:
                 turn.Do(new AggregateRound(round.Key, round.Base, [.. round.Updates.Values]));
                 break;
             case { Phase: RoundPhase.Evaluating }:
                 turn.Start(RoundTimer.Evaluation, Deadline(turn));
-                turn.Start(RoundTimer.Reminder, ReminderInterval);
+                StartReminder(turn);
                 break;
         }
     }

@@ -155,8 +155,12 @@ public static partial class RoundCoordinator
             return;
         foreach (var site in turn.State.Sites.Keys)
             Inform(turn, site);
-        turn.Start(RoundTimer.Reminder, ReminderInterval);
+        StartReminder(turn);
     }
+
+    // Several times before any deadline, however short.
+    private static void StartReminder(Turn turn) =>
+        turn.Start(RoundTimer.Reminder, TimeSpan.FromSeconds(Math.Min(ReminderInterval.TotalSeconds, turn.Settings.RoundDeadline / 4)));
 
     /// <summary>The run is over, and a site speaks that has not heard so.</summary>
     private static void SendHome(Turn turn, RoundEvent happened)

@@ -21,7 +21,7 @@ namespace Sora.Federation.Rounds;
 /// </remarks>
 public static partial class RoundCoordinator
 {
-    /// <summary>How often those who have not answered are told again.</summary>
+    /// <summary>How often those who have not answered are told again, or four times a deadline if that is more often.</summary>
     public static readonly TimeSpan ReminderInterval = TimeSpan.FromSeconds(10);
 
     /// <summary>What follows from an event: the next state, and what to do in the order given.</summary>

@@ -19,6 +19,7 @@ internal sealed class Invariants(Simulation world)
     private RoundCoordinatorState _replayed = RoundCoordinatorState.Empty;
     private RoundOpened? _open;
     private RoundClosed? _closed;
+    private int _openedInLife;
     private bool _stopped;
     private bool _ended;
 
@@ -39,6 +40,8 @@ internal sealed class Invariants(Simulation world)
             case BudgetGranted granted:
                 Must(world.Ledger.Covers(granted.Round), $"{granted.Round} is granted, and the ledger holds nothing back for it");
                 _granted.Add(granted.Round);
+                // Nobody had been told of it before.
+                _openedInLife = world.Coordinator.Life;
                 break;
             case UpdateAccepted accepted: Accepted(accepted.Update); break;
             case RoundClosed closed: Closed(closed); break;
@@ -137,6 +140,7 @@ internal sealed class Invariants(Simulation world)
         Must(cohort.Quorum >= Math.Min(Asynchronous ? Settings.BufferSize : Settings.Quorum ?? cohort.Target, cohort.Target), $"{key} needs fewer updates than the job wants");
         Must(!cohort.Sites.Any(_barred.Contains), $"{key} asks a site that is shut out");
         _opened.Add(key);
+        _openedInLife = world.Coordinator.Life;
         (_open, _closed) = (opened, null);
         _inHand.Clear();
     }
@@ -156,6 +160,7 @@ internal sealed class Invariants(Simulation world)
     private void Accepted(AcceptedUpdate update)
     {
         var id = update.Id;
+        Must(Settings.SecureAggregation is null, $"a masked update of {id.Site} is in the journal, as if a restart could go on with it");
         Must(_open is not null && _closed is null, $"an update of {id.Site} is accepted for {id.Round}, and nothing is open");
         Must(_offered.GetValueOrDefault((id.Site, id.Round)) == id.Sha256, $"an update of {id.Site} for {id.Round} is accepted that it never offered");
         Must(_accepted.TryAdd((id.Site, id.Round), id.Sha256), $"an update of {id.Site} for {id.Round} is accepted a second time");
@@ -180,6 +185,8 @@ internal sealed class Invariants(Simulation world)
         if (Settings.SecureAggregation is null)
             Must(closed.Updates.SequenceEqual(_inHand.Values), $"{closed.Round} closes with other updates than were accepted");
         else
+            Must(_openedInLife == world.Coordinator.Life, $"{closed.Round} closes after a restart, which forgot the keys of its session");
+        if (Settings.SecureAggregation is not null)
             Must(sites.Count >= 2 && sites.Count >= Math.Ceiling(2.0 / 3 * _open.Cohort.Sites.Length - 1e-9), $"{closed.Round} closes below the threshold of its secret shares");
         foreach (var id in closed.Updates.Select(update => update.Id))
             Must(_offered.GetValueOrDefault((id.Site, id.Round)) == id.Sha256 && (Asynchronous || id.Round == closed.Round), $"{closed.Round} closes with an update of {id.Site} for {id.Round}");

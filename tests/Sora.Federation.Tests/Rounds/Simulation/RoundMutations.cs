@@ -22,16 +22,14 @@ internal static class RoundMutations
         ["a secure round goes on after a restart"] = new() { Apply = (state, decision) => RoundCoordinator.Apply(state, decision) is { Round: { } round } next ? next with { Round = round with { Secure = null } } : RoundCoordinator.Apply(state, decision) },
         ["a secure round goes on below its threshold"] = new() { Coordinator = WithRound(round => round.Secure is { } secure ? round with { Cohort = round.Cohort with { Quorum = 1 }, Secure = secure with { Threshold = 1 } } : round) },
         ["a round without a quorum waits for ever"] = new() { Coordinator = (state, happened) => happened is RoundTimerFired { Timer.Timer: RoundTimer.Deadline or RoundTimer.Stage } ? (state, []) : RoundCoordinator.Decide(state, happened) },
-        ["nobody is told twice"] = new() { Coordinator = (state, happened) => happened is RoundTimerFired { Timer.Timer: RoundTimer.Reminder } ? (state, []) : RoundCoordinator.Decide(state, happened) },
         ["stale updates count"] = new() { Coordinator = (state, happened) => RoundCoordinator.Decide(state.Run is { } run && state.Phase == RoundPhase.Open ? state with { Run = run with { Settings = run.Settings with { MaxStaleness = 9 } } } : state, happened) },
-        ["a site in the buffer begins the same model again"] = new() { Coordinator = (state, happened) => RoundCoordinator.Decide(state with { Used = state.Used.Clear() }, happened) },
+        ["which updates were used is forgotten"] = new() { Coordinator = (state, happened) => RoundCoordinator.Decide(state with { Used = state.Used.Clear() }, happened) },
         ["whoever is shut out goes on"] = new() { Coordinator = (state, happened) => RoundCoordinator.Decide(state with { Barred = state.Barred.Clear() }, happened) },
-        ["a lost site holds the round up"] = new() { Coordinator = (state, happened) => happened is SiteLost or RoundTimerFired { Timer.Timer: RoundTimer.Deadline } ? (state, []) : RoundCoordinator.Decide(state, happened) },
         ["a site that was restarted makes another update"] = new() { ApplyAtSite = (state, decision) => decision is UpdateReady ? state : RoundSite.Apply(state, decision) },
-        ["a site offers its update once"] = new() { Site = (state, happened) => happened is RetryDue ? (state, []) : RoundSite.Decide(state with { Phase = state.Phase }, happened is CoordinatorSaid { Message: RoundAnnounced announced } && state.Round?.Round == announced.Round ? new RetryDueNever() : happened) },
+        ["a site offers its update once"] = new() { Site = (state, happened) => happened is RetryDue ? (state, []) : RoundSite.Decide(state, happened is CoordinatorSaid { Message: RoundAnnounced announced } && state.Round?.Round == announced.Round ? new NothingHappened() : happened) },
     };
 
-    private sealed record RetryDueNever : RoundSiteEvent;
+    private sealed record NothingHappened : RoundSiteEvent;
 
     private static RoundEvent Renewed(RoundCoordinatorState state, RoundEvent happened)
     {

@@ -60,7 +60,8 @@ internal sealed class Schedule
             Kinds = [.. Kinds.Where(kind => kind is not (Fault.Ban or Fault.Drain))];
         Exact = full;
         BudgetLimit = privacy && !full && random.Next(4) == 0 ? random.Next(0, settings.Rounds + 2) : int.MaxValue;
-        StopAt = !full && random.Next(12) == 0 ? random.Next(100_000) : null;
+        StopAt = !full && random.Next(8) == 0 ? random.Next(40_000) : null;
+        KilledAfterStop = StopAt is not null && random.Next(2) == 0 ? random.Next(300) : null;
         Fickle = !full && random.Next(3) == 0;
         SlowestTraining = random.Next(100, 6_000);
     }
@@ -85,6 +86,9 @@ internal sealed class Schedule
     public int BudgetLimit { get; }
 
     public long? StopAt { get; }
+
+    /// <summary>A coordinator that dies a moment after somebody asked it to stop.</summary>
+    public long? KilledAfterStop { get; }
 
     /// <summary>Sites that train the same round twice get another update the second time.</summary>
     public bool Fickle { get; }

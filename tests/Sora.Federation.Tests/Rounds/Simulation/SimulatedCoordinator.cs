@@ -21,6 +21,9 @@ internal sealed class SimulatedCoordinator(Simulation world)
 
     public bool Alive { get; private set; }
 
+    /// <summary>How often it died.</summary>
+    public int Life => _life;
+
     private int Chunks => world.Schedule.Run.Chunks.Chunks;
 
     public void Start()

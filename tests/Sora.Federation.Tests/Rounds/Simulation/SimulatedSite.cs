@@ -167,6 +167,8 @@ internal sealed class SimulatedSite(Simulation world, string name)
 
     private PolicyDecided Decide(RoundAnnounced round)
     {
+        if (_unfit.Length > 0)
+            return new PolicyDecided(round.Round, _unfit, true);
         if (!world.Chance(Fault.RefuseRound, 0.15))
             return new PolicyDecided(round.Round, "", false);
         var forJob = !world.Schedule.Exact && world.Random.Next(4) == 0;

@@ -158,6 +158,8 @@ internal sealed class Simulation
     {
         if (Journal.Any(decision => decision is FederationStopDecided or FederationEnded))
             return;
+        if (!StopAsked && Schedule.KilledAfterStop is { } after)
+            After(after, () => Coordinator.Kill("killed after the stop"));
         StopAsked = true;
         Coordinator.Happen(new FederationStopRequested("somebody wants that"));
         After(2_000, AskToStop);
