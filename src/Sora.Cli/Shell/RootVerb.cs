@@ -7,6 +7,7 @@ using Sora.Cli.Data;
 using Sora.Cli.Doctor;
 using Sora.Cli.Evaluate;
 using Sora.Cli.Generate;
+using Sora.Cli.Privacy;
 using Sora.Cli.Tokenizers;
 using Sora.Cli.Train;
 using Sora.Cli.Worker;
@@ -38,6 +39,7 @@ internal sealed class RootVerb : RootCommand, IHasExamples
             DataVerb.Create(),
             TokenizerVerb.Create(),
             CheckpointVerb.Create(),
+            PrivacyVerb.Create(),
             WorkerVerb.Create(),
             CoordinatorVerb.Create(),
             ConfigVerb.Create(),
