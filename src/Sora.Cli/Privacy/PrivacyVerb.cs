@@ -1,6 +1,5 @@
 using System.CommandLine;
 using System.Globalization;
-using System.Text.Json;
 using Sora.Cli.Shell;
 using Sora.Federation.Privacy;
 using Sora.Protocol.Jobs;
@@ -10,8 +9,6 @@ namespace Sora.Cli.Privacy;
 /// <summary><c>sora privacy</c>: what noise promises, how much a promise needs, and what a budget has left.</summary>
 internal static class PrivacyVerb
 {
-    private static readonly JsonSerializerOptions Json = new() { PropertyNamingPolicy = JsonNamingPolicy.SnakeCaseLower };
-
     public static Command Create() => new Verb("privacy", "Differential privacy: epsilon of a plan, noise for an epsilon, and what a budget has left.") { Epsilon(), Noise(), Ledger() };
 
     private static Verb Epsilon()
@@ -56,8 +53,8 @@ internal static class PrivacyVerb
         var epsilon = releases.Accountant.Epsilon([new PrivacyEvent(noise, releases.SampleRate, releases.Count)], releases.Delta);
         if (json)
         {
-            Console.Out.WriteLine(JsonSerializer.Serialize(new PrivacyAnswer(epsilon, releases.Delta, noise, releases.SampleRate, releases.Count, targetEpsilon,
-                releases.Accountant.Name, releases.Unit, "add_or_remove", releases.Sampling), Json));
+            Console.Out.WriteLine(PlainJson.Write(new PrivacyAnswer(epsilon, releases.Delta, noise, releases.SampleRate, releases.Count, targetEpsilon,
+                releases.Accountant.Name, releases.Unit, "add_or_remove", releases.Sampling)));
             return;
         }
         if (targetEpsilon is not null) Console.Out.WriteLine(string.Create(CultureInfo.InvariantCulture, $"noise multiplier: {noise}"));
@@ -106,8 +103,8 @@ internal static class PrivacyVerb
         long? forecast = next is null ? null : report.Forecast(next);
         if (json)
         {
-            Console.Out.WriteLine(JsonSerializer.Serialize(new LedgerAnswer(budget.Scope, budget.Epsilon, budget.Delta, budget.Accountant, spent, report.Reservations, report.Unsettled,
-                report.EndsTorn, next, forecast, report.Head), Json));
+            Console.Out.WriteLine(PlainJson.Write(new LedgerAnswer(budget.Scope, budget.Epsilon, budget.Delta, budget.Accountant, spent, report.Reservations, report.Unsettled,
+                report.EndsTorn, next, forecast, report.Head)));
             return;
         }
         Console.Out.WriteLine($"budget: epsilon {budget.Epsilon} at delta {budget.Delta} ({budget.Accountant}) for {budget.Scope}");
