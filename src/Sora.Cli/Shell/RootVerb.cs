@@ -8,6 +8,7 @@ using Sora.Cli.Data;
 using Sora.Cli.Doctor;
 using Sora.Cli.Evaluate;
 using Sora.Cli.Generate;
+using Sora.Cli.Privacy;
 using Sora.Cli.Sites;
 using Sora.Cli.Tokenizers;
 using Sora.Cli.Train;
@@ -44,6 +45,7 @@ internal sealed class RootVerb : RootCommand, IHasExamples
             CoordinatorVerb.Create(),
             SiteVerb.Create(),
             PolicyVerb.Create(),
+            PrivacyVerb.Create(),
             AuditVerb.Create(),
             ConfigVerb.Create(),
             DoctorVerb.Create(),
