@@ -1,10 +1,11 @@
 using System.Buffers.Binary;
+using System.Security.Cryptography;
 using System.Text;
 
 namespace Sora.Federation.Identity;
 
 /// <summary>
-/// The bytes a signature is over: first what the signature is for, then each field with its length, so that no two lists of fields, and no
+/// The bytes a signature, hash or key is over: first what it is for, then each field with its length, so that no two lists of fields, and no
 /// two purposes, ever give the same bytes.
 /// </summary>
 internal sealed class Transcript
@@ -34,4 +35,6 @@ internal sealed class Transcript
     }
 
     public byte[] ToArray() => _bytes.ToArray();
+
+    public byte[] Hash() => SHA256.HashData(ToArray());
 }

@@ -1,4 +1,5 @@
 using System.Security.Cryptography;
+using Sora.Federation.Identity;
 
 namespace Sora.Federation.SecureAggregation;
 
@@ -14,7 +15,7 @@ internal static class KeySchedule
     public static byte[] PairMask(byte[] agreed, byte[] planDigest, string one, string other)
     {
         var (lower, higher) = AddsMaskWith(one, other) ? (one, other) : (other, one);
-        return Derive(agreed, planDigest, new CanonicalBytes("pair mask").Add(lower).Add(higher));
+        return Derive(agreed, planDigest, new Transcript("secure-aggregation/pair-mask").Add(lower).Add(higher));
     }
 
     /// <summary>Of two sites, the one that comes first adds their common mask and the other subtracts it.</summary>
@@ -22,11 +23,11 @@ internal static class KeySchedule
 
     /// <summary>The key of the mask a site puts on alone.</summary>
     public static byte[] SelfMask(byte[] seed, byte[] planDigest, string site) =>
-        Derive(seed, planDigest, new CanonicalBytes("self mask").Add(site));
+        Derive(seed, planDigest, new Transcript("secure-aggregation/self-mask").Add(site));
 
     /// <summary>What a site publishes of its seed, so that a restored one can be told from a forged one.</summary>
     public static byte[] CommitToSelfMask(byte[] seed, byte[] planDigest, string site) =>
-        new CanonicalBytes("self mask commitment").Add(planDigest).Add(site).Add(seed).Hash();
+        Derive(seed, planDigest, new Transcript("secure-aggregation/self-mask-commitment").Add(site));
 
     /// <summary>Encrypts the shares from one site to another.</summary>
     public static byte[] Seal(byte[] agreed, byte[] planDigest, byte[] rosterDigest, string from, string to, ReadOnlySpan<byte> plain)
@@ -66,12 +67,12 @@ internal static class KeySchedule
     private static byte[] SingleUseNonce() => new byte[AesGcm.NonceByteSizes.MaxSize];
 
     private static byte[] ShareKey(byte[] agreed, byte[] planDigest, string from, string to) =>
-        Derive(agreed, planDigest, new CanonicalBytes("shares").Add(from).Add(to));
+        Derive(agreed, planDigest, new Transcript("secure-aggregation/shares").Add(from).Add(to));
 
     private static byte[] Associated(byte[] planDigest, byte[] rosterDigest, string from, string to) =>
-        new CanonicalBytes("sealed shares").Add(planDigest).Add(rosterDigest).Add(from).Add(to).Span.ToArray();
+        new Transcript("secure-aggregation/sealed-shares").Add(planDigest).Add(rosterDigest).Add(from).Add(to).ToArray();
 
-    private static byte[] Derive(byte[] secret, byte[] salt, CanonicalBytes purpose) => Expand(secret, salt, purpose.Span);
+    private static byte[] Derive(byte[] secret, byte[] salt, Transcript purpose) => Expand(secret, salt, purpose.ToArray());
 
     internal static byte[] Expand(byte[] secret, ReadOnlySpan<byte> salt, ReadOnlySpan<byte> info)
     {

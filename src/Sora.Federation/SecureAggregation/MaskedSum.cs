@@ -56,7 +56,7 @@ public sealed class MaskedSum
     internal long BufferBytes => sizeof(uint) * (_sum.LongLength + _free.Concat(_open.Values).Sum(slot => slot.Values.LongLength));
 
     /// <summary>Takes a chunk. A chunk that is here already is ignored, so a site may resume where it is not sure.</summary>
-    /// <exception cref="SoraException">The chunk leaves a gap, or is longer than the update.</exception>
+    /// <exception cref="SoraException">The chunk leaves a gap, or is longer than the update; the caller abandons the site.</exception>
     public MaskedInputProgress Add(MaskedChunk chunk)
     {
         if (_closed || !_expected.Contains(chunk.Site))

@@ -66,10 +66,13 @@ public sealed class SecureAggregationClient : IDisposable
     /// <summary>Stage 0: makes two fresh key pairs.</summary>
     public AdvertisedKeys AdvertiseKeys() => Answer(Stage.Created, Stage.AdvertisedKeys, () =>
     {
+        Require(_plan.Threat.Adversary >= _rules.LeastAdversary && _plan.Threat.AdversarialRate >= _rules.LeastAdversarialRate,
+            $"was asked into a round that withstands {_plan.Threat.Adversary} with {_plan.Threat.AdversarialRate} of the sites, "
+            + $"its rules demand {_rules.LeastAdversary} with {_rules.LeastAdversarialRate}");
         _encryptionKey = _agreement.Generate();
         _maskKey = _agreement.Generate();
         var statement = SignedStatements.Keys(_planDigest, _site, _encryptionKey.PublicKey, _maskKey.PublicKey);
-        return new AdvertisedKeys(_site, _encryptionKey.PublicKey, _maskKey.PublicKey, _signer.Sign(statement.Span));
+        return new AdvertisedKeys(_site, _encryptionKey.PublicKey, _maskKey.PublicKey, _signer.Sign(statement));
     });
 
     /// <summary>Stage 1: shares this site's secrets among its neighbours.</summary>
@@ -144,7 +147,7 @@ public sealed class SecureAggregationClient : IDisposable
         Require(neighbours.Length >= _rules.MinimumNeighbours,
             $"has {neighbours.Length} surviving neighbours, its rules demand {_rules.MinimumNeighbours}");
         _survivors = [.. survivors];
-        return new SurvivorSignature(_site, _signer.Sign(SignedStatements.Survivors(_planDigest, Roster.Digest, _survivors).Span));
+        return new SurvivorSignature(_site, _signer.Sign(SignedStatements.Survivors(_planDigest, Roster.Digest, _survivors)));
     });
 
     /// <summary>Stage 4: reveals one share for each peer, once, if a quorum signed the set of survivors this site signed.</summary>
@@ -157,7 +160,7 @@ public sealed class SecureAggregationClient : IDisposable
         {
             Require(_survivors.Contains(site, StringComparer.Ordinal), $"was sent a signature by {site}, which is no survivor");
             Require(signers.Add(site), $"was sent two signatures by {site}");
-            Require(_identities.Verify(site, statement.Span, signature), $"was sent a wrong signature by {site} under the set of survivors");
+            Require(_identities.Verify(site, statement, signature), $"was sent a wrong signature by {site} under the set of survivors");
         }
         Require(signers.Count >= Quorum, $"saw {signers.Count} signatures under the set of survivors, {Quorum} are needed");
 
@@ -194,7 +197,7 @@ public sealed class SecureAggregationClient : IDisposable
         Require(distinct == 2 * sites.Count, "was sent a roster in which a key occurs twice");
         foreach (var keys in sites.Where(keys => keys.Site != _site))
         {
-            Require(_identities.Verify(keys.Site, SignedStatements.Keys(_planDigest, keys.Site, keys.EncryptionKey, keys.MaskKey).Span, keys.Signature),
+            Require(_identities.Verify(keys.Site, SignedStatements.Keys(_planDigest, keys.Site, keys.EncryptionKey, keys.MaskKey), keys.Signature),
                 $"was sent keys of {keys.Site} that its identity did not sign for this round");
             Require(_agreement.IsPublicKey(keys.EncryptionKey) && _agreement.IsPublicKey(keys.MaskKey), $"was sent keys of {keys.Site} that are no keys");
         }

@@ -1,4 +1,5 @@
 using System.Security.Cryptography;
+using Sora.Federation.Identity;
 using Sora.Protocol.Jobs;
 
 namespace Sora.Federation.SecureAggregation;
@@ -35,9 +36,9 @@ public sealed record SecureAggregationPlan(
         Threat.Validate();
     }
 
-    internal byte[] Digest() => new CanonicalBytes("plan").Add(SessionId).Add(Run).Add(Round).Add(Parameters).Add(MinimumSites)
-        .Add(Encoding.MaximumSites).Add(Encoding.ValueRange).Add(Encoding.MaximumWeight)
-        .Add(Threat.AdversarialRate).Add(Threat.DropoutRate).Add((int)Threat.Adversary).Hash();
+    internal byte[] Digest() => new Transcript("secure-aggregation/plan").Add(SessionId).Add(Run).Add(Round).Add(Parameters).Add(MinimumSites)
+        .Add(Encoding.MaximumSites).Add(BitConverter.SingleToInt32Bits(Encoding.ValueRange)).Add(Encoding.MaximumWeight)
+        .Add(BitConverter.DoubleToInt64Bits(Threat.AdversarialRate)).Add(BitConverter.DoubleToInt64Bits(Threat.DropoutRate)).Add((int)Threat.Adversary).Hash();
 }
 
 /// <summary>What a site demands of any secure round, whatever the coordinator announces.</summary>
@@ -45,5 +46,8 @@ public sealed record SecureAggregationPlan(
 /// <param name="MinimumNeighbours">Fewest sites, besides itself, whose masks protect its input to the end.</param>
 /// <param name="MinimumThreshold">Fewest shares that may restore a secret of its own.</param>
 /// <param name="MaximumSites">Most sites in a round: bounds the work the coordinator can ask for.</param>
+/// <param name="LeastAdversary">The round must withstand at least this adversary: threshold and quorum follow from it.</param>
+/// <param name="LeastAdversarialRate">... with at least this part of the sites in league with it.</param>
 public sealed record SecureAggregationRules(
-    int MinimumSurvivors = 3, int MinimumNeighbours = 2, int MinimumThreshold = 2, int MaximumSites = 4096);
+    int MinimumSurvivors = 3, int MinimumNeighbours = 2, int MinimumThreshold = 2, int MaximumSites = 4096,
+    AdversaryClass LeastAdversary = AdversaryClass.SemiMaliciousServer, double LeastAdversarialRate = 0);

@@ -93,7 +93,7 @@ public sealed record SecureAggregationServer
             return Refuse(keys.Site, reason);
         if (Advertised.Count == _plan.Encoding.MaximumSites)
             return Refuse(keys.Site, $"the round is full, it sums at most {_plan.Encoding.MaximumSites} sites");
-        if (!_identities.Verify(keys.Site, SignedStatements.Keys(_planDigest, keys.Site, keys.EncryptionKey, keys.MaskKey).Span, keys.Signature))
+        if (!_identities.Verify(keys.Site, SignedStatements.Keys(_planDigest, keys.Site, keys.EncryptionKey, keys.MaskKey), keys.Signature))
             return Refuse(keys.Site, "its identity did not sign these keys for this round");
         if (!_agreement.IsPublicKey(keys.EncryptionKey) || !_agreement.IsPublicKey(keys.MaskKey))
             return Refuse(keys.Site, "these are no public keys");
@@ -174,7 +174,7 @@ public sealed record SecureAggregationServer
         if (!Survivors!.Survivors.Contains(signature.Site, StringComparer.Ordinal))
             return Refuse(signature.Site, "it is no survivor");
         var statement = SignedStatements.Survivors(_planDigest, Graph!.Digest, Survivors.Survivors);
-        return _identities.Verify(signature.Site, statement.Span, signature.Signature)
+        return _identities.Verify(signature.Site, statement, signature.Signature)
             ? this with { Signed = Signed.Add(signature.Site, signature) }
             : Refuse(signature.Site, "its identity did not sign this set of survivors");
     }

@@ -1,4 +1,5 @@
 using System.Collections.Immutable;
+using Sora.Federation.Identity;
 
 namespace Sora.Federation.SecureAggregation;
 
@@ -16,12 +17,13 @@ internal sealed class SecureRoster
     {
         Graph = SharingGraph.For(sites.Count, threat);
         _keys = sites.ToImmutableDictionary(keys => keys.Site, StringComparer.Ordinal);
-        var digest = new CanonicalBytes("roster").Add(planDigest);
+        var digest = new Transcript("secure-aggregation/roster").Add(planDigest);
         foreach (var keys in sites)
             digest.Add(keys.Site).Add(keys.EncryptionKey).Add(keys.MaskKey);
         Digest = digest.Hash();
         // Nobody knows his place before all keys are fixed, so nobody can choose his neighbours.
-        _ring = [.. sites.Select(keys => keys.Site).OrderBy(site => Convert.ToHexString(new CanonicalBytes("place").Add(Digest).Add(site).Hash()), StringComparer.Ordinal)];
+        string PlaceOf(string site) => Convert.ToHexString(new Transcript("secure-aggregation/place").Add(Digest).Add(site).Hash());
+        _ring = [.. sites.Select(keys => keys.Site).OrderBy(PlaceOf, StringComparer.Ordinal)];
         _positions = _ring.Select((site, position) => KeyValuePair.Create(site, position)).ToImmutableDictionary(StringComparer.Ordinal);
     }
 
@@ -52,15 +54,15 @@ internal sealed class SecureRoster
 /// <summary>What the identities of sites sign.</summary>
 internal static class SignedStatements
 {
-    public static CanonicalBytes Keys(byte[] planDigest, string site, byte[] encryptionKey, byte[] maskKey) =>
-        new CanonicalBytes("advertised keys").Add(planDigest).Add(site).Add(encryptionKey).Add(maskKey);
+    public static byte[] Keys(byte[] planDigest, string site, byte[] encryptionKey, byte[] maskKey) =>
+        new Transcript("secure-aggregation/advertised-keys").Add(planDigest).Add(site).Add(encryptionKey).Add(maskKey).ToArray();
 
-    public static CanonicalBytes Survivors(byte[] planDigest, byte[] rosterDigest, IReadOnlyList<string> survivors)
+    public static byte[] Survivors(byte[] planDigest, byte[] rosterDigest, IReadOnlyList<string> survivors)
     {
-        var statement = new CanonicalBytes("survivors").Add(planDigest).Add(rosterDigest);
+        var statement = new Transcript("secure-aggregation/survivors").Add(planDigest).Add(rosterDigest);
         foreach (var site in survivors)
             statement.Add(site);
-        return statement;
+        return statement.ToArray();
     }
 
     /// <summary>Names in ordinal order, none twice: there is only one way to write a set.</summary>

@@ -52,6 +52,15 @@ public class SecureAggregationClientTests
         Refuses("answered once", client => client.Unmask(new(_round.Names, [])), stays: true);
     }
 
+    [Theory]
+    [InlineData(0.3, AdversaryClass.SemiMaliciousServer, "with 0.3")]
+    [InlineData(0, (AdversaryClass)3, "its rules demand 3")] // stands for a class stronger than the round's
+    public void A_round_against_a_weaker_adversary_than_the_site_demands_is_not_entered(double rate, AdversaryClass adversary, string because)
+    {
+        _clients[Me] = _round.NewClient(Me, new(LeastAdversary: adversary, LeastAdversarialRate: rate));
+        Refuses(because, client => client.AdvertiseKeys());
+    }
+
     [Fact]
     public void A_roster_that_names_a_site_twice_is_refused() => RefusesRoster("twice", sites => [sites[0], sites[0], .. sites[1..]]);
 

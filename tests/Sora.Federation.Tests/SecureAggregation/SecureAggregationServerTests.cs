@@ -176,7 +176,7 @@ public class SecureAggregationServerTests
         Refused(server.Receive(answer with { Shares = [answer.Shares[0] with { Share = [1] }] }), "not the one that is due");
 
         AdvertisedKeys Signed(byte[] encryption, byte[] mask) => new("site-00", encryption, mask,
-            round.Identities.SignerOf("site-00").Sign(SignedStatements.Keys(round.Plan.Digest(), "site-00", encryption, mask).Span));
+            round.Identities.SignerOf("site-00").Sign(SignedStatements.Keys(round.Plan.Digest(), "site-00", encryption, mask)));
     }
 
     [Fact]

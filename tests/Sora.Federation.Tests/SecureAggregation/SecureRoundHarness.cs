@@ -9,7 +9,7 @@ namespace Sora.Federation.Tests.SecureAggregation;
 /// <summary>A coordinator and some sites in one process: all that is needed to play a secure round.</summary>
 internal sealed class SecureRoundHarness
 {
-    public static readonly SecureAggregationRules LaxRules = new(MinimumSurvivors: 2, MinimumNeighbours: 1);
+    public static readonly SecureAggregationRules LaxRules = new(MinimumSurvivors: 2, MinimumNeighbours: 1, LeastAdversary: AdversaryClass.None);
 
     private readonly Func<int, IKeyAgreement> _agreements;
 
