@@ -13,7 +13,10 @@ internal sealed record ComposedReleases(IReadOnlyList<(SubsampledGaussian Releas
     /// <summary>ln of the mean of exp(<paramref name="t"/> * sum of all privacy losses).</summary>
     public double LogMoment(double t) => Releases.Sum(one => one.Count * one.Release.LogMoment(Adding ? -t : 1 + t, Cut));
 
-    /// <summary>The same, cut off such that at most this probability is lost.</summary>
+    /// <summary>The stretch of losses of a single release.</summary>
+    public double WidestLoss => Releases.Max(one => one.Release.LogRatio(1 + Cut * one.Release.Noise) - one.Release.LogRatio(-Cut * one.Release.Noise));
+
+    /// <summary>The same releases, cut off such that at most this probability is lost.</summary>
     public ComposedReleases CutAt(double lost) => this with { Cut = Math.Sqrt(2 * Math.Log(Count / lost)) };
 }
 
@@ -93,6 +96,8 @@ internal sealed record LossWindow(double Tilt, long Lowest, int Size, double Spa
             spacing = 1.25 * (highest - lowest) / size;
             highest = Upper(releases, tilt, spacing);
         }
+        // No more points for a single release either.
+        highest = Math.Max(highest, lowest + releases.WidestLoss * size / LargestSize);
         spacing = (highest - lowest) / (size - 4);
         var beyond = Outside * Math.Exp(releases.LogMoment(tilt) - tilt * highest);
         return new LossWindow(tilt, (long)Math.Floor(lowest / spacing), size, spacing, beyond, releases.Cut);

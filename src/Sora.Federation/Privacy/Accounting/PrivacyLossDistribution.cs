@@ -58,7 +58,8 @@ internal sealed class PrivacyLossDistribution
             var here = MassAt(i, loss);
             mass += here;
             weighted = (weighted + here) * fall;
-            if (mass - weighted > delta) return Math.Max(0, loss - _window.Spacing + Math.Log((mass - delta) / weighted));
+            // Also when something is not a number: then so is epsilon, and no comparison with a budget holds.
+            if (!(mass - weighted <= delta)) return Math.Max(0, loss - _window.Spacing + Math.Log((mass - delta) / weighted));
         }
         return Math.Max(0, LossAt(0));
     }
@@ -91,8 +92,8 @@ internal sealed class PrivacyLossDistribution
         {
             var next = LossTails.At(release, adding, (i + 1) * window.Spacing);
             var (p, q) = (Between(edge.PBelow, edge.PAbove, next.PBelow, next.PAbove), Between(edge.QBelow, edge.QAbove, next.QBelow, next.QAbove));
-            // a + b = p and a exp(-loss) + b exp(-loss - spacing) = q.
-            var up = Math.Clamp((p - Math.Exp(i * window.Spacing) * q) / width, 0, p);
+            // a + b = p and a exp(-loss) + b exp(-loss - spacing) = q. Where the power leaves the range of doubles, up is the safe side.
+            var up = i * window.Spacing < LossTails.Overflow ? Math.Clamp((p - Math.Exp(i * window.Spacing) * q) / width, 0, p) : p;
             exponents[i - first] = Math.Log(carried + p - up) + window.Tilt * i * window.Spacing;
             (carried, edge) = (up, next);
         }

@@ -94,6 +94,27 @@ public class PrivacyLossAccountantTests
         Assert.InRange(composed, exact - 1e-8, exact + 3e-4);
     }
 
+    // Hardly any noise: who takes part in both releases is seen, at a loss of 1 / 2s^2 each, which no power of e holds.
+    [Theory]
+    [InlineData(1)]
+    [InlineData(2)]
+    public void Losses_beyond_the_range_of_doubles_are_not_lost(int count)
+    {
+        var all = new PrivacyLossAccountant().Epsilon([new(0.01, 1, count)], 1e-6);
+        Assert.InRange(new PrivacyLossAccountant().Epsilon([new(0.01, 0.9, count)], 1e-6), 0.99 * all, all);
+    }
+
+    [Theory]
+    [InlineData(0.05, 0.5, 1000)]
+    [InlineData(0.3, 1e-6, 100_000_000)]
+    [InlineData(1e6, 0.5, 100_000_000)]
+    public void Extremes_give_a_bound_not_far_below_Renyis(double noise, double rate, long count)
+    {
+        PrivacyEvent[] events = [new(noise, rate, count)];
+        var renyi = new RenyiAccountant().Epsilon(events, 1e-6);
+        Assert.InRange(new PrivacyLossAccountant().Epsilon(events, 1e-6), 0.5 * renyi, renyi);
+    }
+
     [Fact]
     public void A_coarser_grid_gives_a_larger_bound()
     {
