@@ -196,7 +196,7 @@ public sealed record TrainingJob
 /// <summary>The text to train on.</summary>
 public sealed record DataSettings
 {
-    /// <summary>Files, folders, globs, URLs or <c>dotnet-docs</c>; or one folder made by <c>sora data prepare</c>.</summary>
+    /// <summary>Files, folders, globs, URLs, <c>dotnet-docs</c> or <c>dotnet-docs:ASSEMBLIES</c>; or one folder made by <c>sora data prepare</c>.</summary>
     [JobKey("files, folders, globs, URLs, dotnet-docs, or a folder made by 'sora data prepare'", Effect = JobEffect.Corpus, IsPath = true)]
     public IReadOnlyList<string> Train { get; init; } = [];
 
