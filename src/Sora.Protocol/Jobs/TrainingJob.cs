@@ -22,6 +22,10 @@ public sealed record TrainingJob
     [JobKey("the network", Shorthand = "type")]
     public ModelSettings Model { get; init; } = new();
 
+    /// <summary>Rounds of sites that keep their data.</summary>
+    [JobKey("federated training: sites keep their data and send updates only", Shorthand = "rounds")]
+    public FederatedSection Federated { get; init; } = new();
+
     /// <summary>Folder for checkpoints, logs and the loss curve: relative to the working directory, because results belong where the user stands.</summary>
     [JobKey("folder for checkpoints, logs and pictures, relative to the working directory", Effect = JobEffect.None)]
     public string OutputDir { get; init; } = "";
