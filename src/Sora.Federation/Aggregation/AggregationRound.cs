@@ -23,6 +23,7 @@ public sealed class AggregationRound
     private readonly UpdateInbox _inbox;
     private readonly RoundSum _sum;
     private readonly int _foldEvery;
+    private readonly HashSet<string> _admitted = new(StringComparer.Ordinal);
 
     private AggregationRound(ServerStrategy strategy, ServerModel model, RoundTerms terms, UpdateInbox inbox, RoundSum sum, int foldEvery) =>
         (_strategy, _model, _terms, _inbox, _sum, _foldEvery) = (strategy, model, terms, inbox, sum, foldEvery);
@@ -49,9 +50,7 @@ public sealed class AggregationRound
             inbox.Remove(counted.Site);
             inbox.Withdraw(counted.Site);
         }
-        var round = new AggregationRound(strategy, model, terms, inbox, sum, foldEvery);
-        round.FoldIfDue();
-        return round;
+        return new AggregationRound(strategy, model, terms, inbox, sum, foldEvery);
     }
 
     /// <summary>Sites whose update is whole and valid, in the order of their names.</summary>
@@ -75,10 +74,24 @@ public sealed class AggregationRound
     {
         if (_sum.Find(site) is not null)
             return Receipt.Whole;
-        var receipt = _inbox.Accept(site, round, chunk, offset, content);
-        if (receipt.Kind == ReceiptKind.Whole)
-            FoldIfDue();
-        return receipt;
+        return _inbox.Accept(site, round, chunk, offset, content);
+    }
+
+    /// <summary>
+    /// Says that the whole update of a site counts, once that is journaled: from here on it may be added to the durable sum and let go,
+    /// which cannot be undone. Say it again for every such update after <see cref="Begin(ServerStrategy, ServerModel, RoundTerms, string)"/>
+    /// in a new process. Updates of which it is not said take part all the same, but stay in their files until the end.
+    /// </summary>
+    public void Admit(string site)
+    {
+        if (_sum.Find(site) is not null || !_admitted.Add(site) || !_strategy.Streams)
+            return;
+        var due = _inbox.Whole.Where(update => _admitted.Contains(update.Site)).ToList();
+        if (due.Count < _foldEvery)
+            return;
+        _sum.Fold(RoundArithmetic.TermsOf(_strategy, _terms.Round, due));
+        foreach (var update in due)
+            _inbox.Remove(update.Site);
     }
 
     /// <summary>The chunks of a site's announced update that have not arrived.</summary>
@@ -94,15 +107,21 @@ public sealed class AggregationRound
     /// <exception cref="SoraException">No update is left to aggregate.</exception>
     public RoundOutcome Finish() => RoundArithmetic.Close(_strategy, _model, _terms.Round, _sum, [.. _inbox.Whole], _inbox.Rejected);
 
-    private void FoldIfDue()
+    /// <summary>
+    /// The same of exactly these updates, the ones the journal has closed the round with; others that are whole are left out.
+    /// </summary>
+    /// <param name="updates">The sites, and the SHA-256 of what each sent, in lower-case hexadecimal.</param>
+    /// <exception cref="SoraException">One of them is not here, or one that is not among them is in the sum already: do the round again.</exception>
+    public RoundOutcome Finish(IReadOnlyDictionary<string, string> updates)
     {
-        if (!_strategy.Streams || _inbox.Whole.Count < _foldEvery)
-            return;
-        var terms = RoundArithmetic.TermsOf(_strategy, _terms.Round, [.. _inbox.Whole]);
-        if (terms.Count == 0)
-            return;
-        _sum.Fold(terms);
-        foreach (var term in terms)
-            _inbox.Remove(term.Update.Site);
+        if (_sum.Counted.FirstOrDefault(counted => !updates.TryGetValue(counted.Site, out var hash) || hash != counted.Sha256) is { } foreign)
+            throw new SoraException($"The sum of round {_terms.Round} already holds an update of site {foreign.Site} that the round was closed without; "
+                + "what was added cannot be taken out, so do the round again.");
+        var whole = _inbox.Whole.Where(update => updates.TryGetValue(update.Site, out var hash) && hash == Convert.ToHexStringLower(update.Manifest.Hash.Span)).ToList();
+        var missing = updates.Keys.Except(_sum.Counted.Select(counted => counted.Site).Concat(whole.Select(update => update.Site)), StringComparer.Ordinal)
+            .Order(StringComparer.Ordinal).ToList();
+        return missing.Count == 0
+            ? RoundArithmetic.Close(_strategy, _model, _terms.Round, _sum, whole, _inbox.Rejected)
+            : throw new SoraException($"Round {_terms.Round} was closed with updates that are not here: {string.Join(", ", missing)}; do the round again.");
     }
 }

@@ -78,8 +78,20 @@ public static class RoundArithmetic
             var (part, within) = ((int)(first / next.Weights.Length), (int)(first % next.Weights.Length));
             var count = Math.Min(values.Length, next.Weights.Length - within);
             optimizer.Step(part, values[..count], next.Weights.AsSpan(within, count), new StateRun(next.State, within, count), sites);
+            CheckFinite(next.Weights.AsSpan(within, count), within, next.Round);
+            foreach (var vector in next.State)
+                CheckFinite(vector.AsSpan(within, count), within, next.Round);
             values = values[count..];
             first += count;
         }
+    }
+
+    // Updates are finite by now; what the round began with may not be.
+    private static void CheckFinite(ReadOnlySpan<float> values, int first, long round)
+    {
+        for (var i = 0; i < values.Length; i++)
+            if (!float.IsFinite(values[i]))
+                throw new SoraException($"The model of round {round} would hold {values[i]} in parameter {first + i}, so it is not taken; "
+                    + "the training diverges: lower the learning rate of the server.");
     }
 }

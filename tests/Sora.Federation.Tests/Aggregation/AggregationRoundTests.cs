@@ -29,6 +29,7 @@ public class AggregationRoundTests
             var encoded = updates.Select(update => folder.Encode(update.Site, Read(update), update.Weight, update.Round)).ToArray();
             var arrivals = encoded.SelectMany(update => Enumerable.Range(0, update.Manifest.Chunks).Select(chunk => (update, chunk))).ToArray();
             random.Shuffle(arrivals);
+            var journal = new HashSet<string>();
             var round = Open();
             foreach (var (update, chunk) in arrivals)
             {
@@ -36,6 +37,8 @@ public class AggregationRoundTests
                     round = Open(); // what a new process would do
                 if (round.Announce(update.Manifest).Kind == ReceiptKind.Accepted)
                     round.Send(update, chunk);
+                if (round.Whole.Contains(update.Manifest.Site) && journal.Add(update.Manifest.Site))
+                    round.Admit(update.Manifest.Site);
             }
             var outcome = round.Finish();
             Assert.Equal(expected.Model.Bytes(), outcome.Model.Bytes());
@@ -43,7 +46,13 @@ public class AggregationRoundTests
             Assert.Equal(expected.Rejected, outcome.Rejected);
             Assert.Equal(outcome.Model.Bytes(), Open().Finish().Model.Bytes());
 
-            AggregationRound Open() => AggregationRound.Begin(strategy, model, terms, folder.Server, foldEvery);
+            AggregationRound Open()
+            {
+                var opened = AggregationRound.Begin(strategy, model, terms, folder.Server, foldEvery);
+                foreach (var site in journal)
+                    opened.Admit(site);
+                return opened;
+            }
         }, iter: 6);
 
     [Fact]
@@ -123,7 +132,9 @@ public class AggregationRoundTests
             round.SendAll(update);
         var expected = round.Finish();
         var files = Directory.GetFiles(folder.Server).ToDictionary(file => file, File.ReadAllBytes);
-        AggregationRound.Begin(strategy, model, terms, folder.Server, foldEvery: 2);
+        round = AggregationRound.Begin(strategy, model, terms, folder.Server, foldEvery: 2);
+        round.Admit("site-0");
+        round.Admit("site-1");
         Assert.Equal(["sum"], Directory.GetFiles(folder.Server).Select(Path.GetFileName));
         foreach (var (file, bytes) in files)
             File.WriteAllBytes(file, bytes);
@@ -134,12 +145,49 @@ public class AggregationRoundTests
     }
 
     [Fact]
+    public void A_round_is_finished_with_exactly_the_updates_it_was_closed_with()
+    {
+        using var folder = new RoundFolder();
+        var strategy = Create("fedavg");
+        var model = strategy.Optimizer.Begin(new float[Parameters]);
+        var updates = Updates(strategy, 4, 1);
+        var encoded = updates.Select(update => folder.Encode(update.Site, Read(update), update.Weight)).ToArray();
+        var round = AggregationRound.Begin(strategy, model, RoundTesting.Terms(0, updates.Select(update => update.Site)), folder.Server, foldEvery: 2);
+        foreach (var update in encoded[..2])
+            round.SendAll(update); // in the sum
+        foreach (var update in encoded[2..])
+        {
+            round.Announce(update.Manifest);
+            for (var chunk = 0; chunk < update.Manifest.Chunks; chunk++)
+                round.Send(update, chunk); // whole, but not journaled yet
+        }
+        var all = encoded.ToDictionary(update => update.Manifest.Site, update => Convert.ToHexStringLower(update.Manifest.Hash.Span));
+
+        Assert.Equal(RoundArithmetic.Aggregate(strategy, model, 0, updates[..3]).Model.Bytes(), round.Finish(Without("site-3")).Model.Bytes());
+        Assert.Contains("already holds an update of site site-1", Assert.Throws<SoraException>(() => round.Finish(Without("site-1"))).Message);
+        Assert.Contains("not here: elsewhere, site-2", Assert.Throws<SoraException>(
+            () => round.Finish(new Dictionary<string, string>(all) { ["elsewhere"] = "00", ["site-2"] = all["site-3"] })).Message);
+
+        Dictionary<string, string> Without(string site) => all.Where(update => update.Key != site).ToDictionary();
+    }
+
+    [Fact]
+    public void A_model_that_is_not_finite_is_not_taken()
+    {
+        foreach (var weight in new[] { float.NaN, float.NegativeInfinity })
+        {
+            var error = Assert.Throws<SoraException>(() => RoundTesting.Run(Create("fedavg"), [0, weight], [new MemoryUpdate("a", 1, [0, 1])]));
+            Assert.Contains("parameter 1", error.Message);
+        }
+    }
+
+    [Fact]
     public void Without_updates_a_round_cannot_be_finished()
     {
         using var folder = new RoundFolder();
         var strategy = Create("fedavg");
         var round = AggregationRound.Begin(strategy, strategy.Optimizer.Begin(new float[4]), RoundTesting.Terms(3, "a"), folder.Server);
-        Assert.Contains("Round 3 has no update", Assert.Throws<SoraException>(round.Finish).Message);
+        Assert.Contains("Round 3 has no update", Assert.Throws<SoraException>(() => round.Finish()).Message);
     }
 
     [Fact]

@@ -36,6 +36,8 @@ internal static class RoundTesting
         var receipt = round.Announce(update.Manifest);
         for (var chunk = 0; chunk < update.Manifest.Chunks && receipt.Kind == ReceiptKind.Accepted; chunk++)
             receipt = round.Send(update, chunk);
+        if (receipt.Kind == ReceiptKind.Whole)
+            round.Admit(update.Manifest.Site);
         return receipt;
     }
 

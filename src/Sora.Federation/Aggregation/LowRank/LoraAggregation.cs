@@ -4,7 +4,8 @@ namespace Sora.Federation.Aggregation.LowRank;
 
 /// <summary>
 /// Weighted means of LoRA updates. The mean of products is not the product of means: averaging the B and the A of the sites
-/// apart gives, besides what was learned, all the products of one site's B with another's A.
+/// apart gives, besides what was learned, all the products of one site's B with another's A. Pass updates in the order of the sites'
+/// names: the last bits depend on it.
 /// </summary>
 public static class LoraAggregation
 {

@@ -20,7 +20,9 @@ public sealed class UpdateManifest
     private const int Version = 1;
     private const int Fields = 9;
     private const int MaxSiteBytes = 256;
-    private const int MaxChunks = 1 << 20;
+
+    // 2 MiB of hashes: what a coordinator holds of a site that announces the smallest chunks it can.
+    private const int MaxChunks = 1 << 16;
     private readonly byte[] _chunkHashes;
     private readonly byte[] _hash;
 
