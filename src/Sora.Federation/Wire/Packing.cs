@@ -1,5 +1,4 @@
 using System.Buffers;
-using System.Text;
 using MessagePack;
 
 namespace Sora.Federation.Wire;
@@ -70,7 +69,8 @@ internal static class Packing
         {
             return read(ref reader);
         }
-        catch (Exception e) when (e is MessagePackSerializationException or EndOfStreamException or OverflowException or DecoderFallbackException)
+        // The last one is for texts that are no UTF-8, and is what the library throws for lengths of two GiB and more.
+        catch (Exception e) when (e is MessagePackSerializationException or EndOfStreamException or OverflowException or ArgumentException)
         {
             throw new InvalidRoundMessageException("A message is not what this release writes: " + e.Message, e);
         }

@@ -2,6 +2,7 @@ using System.Buffers;
 using System.Buffers.Binary;
 using System.Runtime.InteropServices;
 using MessagePack;
+using Sora.Federation.Policies;
 using Sora.Federation.Rounds;
 using Sora.Federation.SecureAggregation;
 using Sora.Protocol.Jobs;
@@ -24,6 +25,17 @@ public static class SecureMessageFormat
     public static bool Knows(ReadOnlyMemory<byte> message) => KindOf(message) is
         "secure-plan:v1" or "advertised-keys:v1" or "key-roster:v1" or "key-shares:v1" or "share-delivery:v1" or "masked-chunk:v1"
         or "survivor-set:v1" or "survivor-signature:v1" or "unmask-request:v1" or "unmask-shares:v1";
+
+    /// <summary>What a site's policy calls a message of a site.</summary>
+    public static string TypeOf(object message) => message switch
+    {
+        AdvertisedKeys => SiteMessages.Keys,
+        KeyShares => SiteMessages.Shares,
+        MaskedChunk => SiteMessages.MaskedUpdate,
+        SurvivorSignature => SiteMessages.Consistency,
+        UnmaskShares => SiteMessages.Unmask,
+        _ => throw new InvalidRoundMessageException($"A site's policy has no name for a {message.GetType().Name}: no site sends it."),
+    };
 
     /// <summary>Packs the plan of a secure attempt, which the coordinator announces before its first stage.</summary>
     public static byte[] Write(RoundKey round, SecureAggregationPlan plan) => Pack("secure-plan:v1", (round, plan), static (ref writer, said) =>

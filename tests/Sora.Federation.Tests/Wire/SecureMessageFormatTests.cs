@@ -1,6 +1,7 @@
 using System.Security.Cryptography;
 using CsCheck;
 using Sora.Federation.Identity;
+using Sora.Federation.Policies;
 using Sora.Federation.Rounds;
 using Sora.Federation.SecureAggregation;
 using Sora.Federation.Wire;
@@ -45,6 +46,17 @@ public sealed class SecureMessageFormatTests
         var refused = Assert.Throws<InvalidRoundMessageException>(() => SecureMessageFormat.Read<UnmaskRequest>(message));
 
         Assert.Contains("survivor-set:v1", refused.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void A_policy_has_a_name_for_what_a_site_says_and_for_nothing_else()
+    {
+        Assert.Equal(SiteMessages.Keys, SecureMessageFormat.TypeOf(new AdvertisedKeys("a", [], [], [])));
+        Assert.Equal(SiteMessages.Shares, SecureMessageFormat.TypeOf(new KeyShares("a", [], [])));
+        Assert.Equal(SiteMessages.MaskedUpdate, SecureMessageFormat.TypeOf(new MaskedChunk("a", 0, default)));
+        Assert.Equal(SiteMessages.Consistency, SecureMessageFormat.TypeOf(new SurvivorSignature("a", [])));
+        Assert.Equal(SiteMessages.Unmask, SecureMessageFormat.TypeOf(new UnmaskShares("a", [])));
+        Assert.Throws<InvalidRoundMessageException>(() => SecureMessageFormat.TypeOf(new SurvivorSet([])));
     }
 
     [Fact]
