@@ -92,7 +92,7 @@ internal static class Packing
 
     private static string ReadAnyKind(ref MessagePackReader reader) => Elements.ReadText(ref reader, MaxKindBytes);
 
-    // The library's own Skip calls itself for arrays in arrays, and a message of nothing else would exhaust the stack.
+    // Skip takes an array that claims 2^31 elements for an empty one: headers are read here, where a claim must be backed by bytes.
     private static void Skip(ref MessagePackReader reader, long count)
     {
         for (; count > 0; count--)

@@ -84,6 +84,9 @@ public sealed class HostileBytesTests
 
         Assert.Equal(new SiteDraining("fed-1"), RoundMessageFormat.ReadFromSite(WithOneMore(message, tower)));
         ReadOrRefuse(Readers[1], tower);
+        // Arrays that hold a map, whose key and value are arrays again, and so on until the bytes end.
+        byte[] thicket = [.. Enumerable.Repeat((byte[])[0x91, 0x81], 1_500_000).SelectMany(pair => pair)];
+        Assert.Throws<InvalidRoundMessageException>(() => RoundMessageFormat.ReadFromSite(WithOneMore(message, thicket)));
     }
 
     [Fact]
