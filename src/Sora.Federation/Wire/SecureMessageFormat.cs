@@ -62,7 +62,7 @@ public static class SecureMessageFormat
 
     /// <summary>Packs everybody's keys.</summary>
     public static byte[] Write(RoundKey round, KeyRoster roster) => Pack("key-roster:v1", (round, roster), static (ref writer, said) =>
-        WriteList(ref writer, Begin(ref writer, 2, said).Message.Sites, WriteKeys));
+        WriteList(ref writer, Begin(ref writer, 2, said).Message.Sites, MaxSites, WriteKeys));
 
     /// <summary>Packs a site's shares for its neighbours.</summary>
     public static byte[] Write(RoundKey round, KeyShares shares) => Pack("key-shares:v1", (round, shares), static (ref writer, said) =>
@@ -70,7 +70,7 @@ public static class SecureMessageFormat
         var (_, shares) = Begin(ref writer, 4, said);
         WriteName(ref writer, shares.Site);
         WriteBytes(ref writer, shares.SelfMaskCommitment);
-        WriteList(ref writer, shares.Shares, WriteSealed);
+        WriteList(ref writer, shares.Shares, MaxSites, WriteSealed);
     });
 
     /// <summary>Packs the shares for a site.</summary>
@@ -78,7 +78,7 @@ public static class SecureMessageFormat
     {
         var (_, delivery) = Begin(ref writer, 3, said);
         WriteName(ref writer, delivery.Site);
-        WriteList(ref writer, delivery.Shares, WriteSealed);
+        WriteList(ref writer, delivery.Shares, MaxSites, WriteSealed);
     });
 
     /// <summary>Packs a part of a masked input: its values little-endian, as an update's are.</summary>
@@ -103,7 +103,7 @@ public static class SecureMessageFormat
     {
         var (_, request) = Begin(ref writer, 3, said);
         WriteNames(ref writer, request.Survivors);
-        WriteList(ref writer, request.Signatures, WriteSignature);
+        WriteList(ref writer, request.Signatures, MaxSites, WriteSignature);
     });
 
     /// <summary>Packs the shares that unmask the sum.</summary>
@@ -111,7 +111,7 @@ public static class SecureMessageFormat
     {
         var (_, shares) = Begin(ref writer, 3, said);
         WriteName(ref writer, shares.Site);
-        WriteList(ref writer, shares.Shares, WriteRevealed);
+        WriteList(ref writer, shares.Shares, MaxSites, WriteRevealed);
     });
 
     /// <summary>Unpacks any message, to be told apart by its type.</summary>
@@ -210,13 +210,6 @@ public static class SecureMessageFormat
 
     private static RevealedShare ReadRevealed(ref MessagePackReader reader) => ReadArray(ref reader, 3, static (ref share) =>
         new RevealedShare(ReadName(ref share), (ShareKind)ReadNumber(ref share, most: (int)ShareKind.MaskKey), ReadBytes(ref share)));
-
-    private static void WriteList<T>(ref MessagePackWriter writer, IReadOnlyList<T> list, WriteElements<T> write)
-    {
-        writer.WriteArrayHeader(list.Count);
-        foreach (var element in list)
-            write(ref writer, element);
-    }
 
     private static void WriteBytes(ref MessagePackWriter writer, byte[] bytes)
     {

@@ -71,8 +71,11 @@ public sealed class SecureMessageFormatTests
     public void A_key_that_is_too_long_and_a_federation_that_is_too_large_are_refused()
     {
         Assert.Throws<InvalidRoundMessageException>(() => SecureMessageFormat.Write(Round, new SurvivorSignature("a", new byte[257])));
-        var crowd = SecureMessageFormat.Write(Round, new SurvivorSet([.. Enumerable.Repeat("a", 10_001)]));
-        Assert.Throws<InvalidRoundMessageException>(() => SecureMessageFormat.Read(crowd));
+        Assert.Throws<InvalidRoundMessageException>(() => SecureMessageFormat.Write(Round, new SurvivorSet([.. Enumerable.Repeat("a", 10_001)])));
+        var one = SecureMessageFormat.Write(Round, new SurvivorSet(["a"]));
+        byte[] crowd = [.. one[..^3], 0xdc, 10_001 >> 8, 10_001 & 0xff, .. Enumerable.Repeat(one[^2..], 10_001).SelectMany(name => name)];
+        var refused = Assert.Throws<InvalidRoundMessageException>(() => SecureMessageFormat.Read(crowd));
+        Assert.Contains("list of 10001", refused.Message, StringComparison.Ordinal);
         Assert.Throws<InvalidRoundMessageException>(() => SecureMessageFormat.Write(Round, new MaskedChunk("a", 0, new uint[1_000_001])));
     }
 
