@@ -53,7 +53,7 @@ public class AggregationRoundTests
                     opened.Admit(site);
                 return opened;
             }
-        }, iter: 6);
+        }, iter: 3);
 
     [Fact]
     public void Updates_longer_than_a_run_are_aggregated_across_its_borders()
