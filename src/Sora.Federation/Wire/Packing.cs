@@ -63,14 +63,14 @@ internal static class Packing
         }
     }
 
-    /// <summary>Whatever is wrong with the bytes becomes one exception.</summary>
+    /// <summary>Whatever is wrong with the bytes becomes one exception; the reader answers some lengths with an <see cref="ArgumentOutOfRangeException"/>.</summary>
     public static T Guarded<T>(ref MessagePackReader reader, ReadElements<T> read)
     {
         try
         {
             return read(ref reader);
         }
-        catch (Exception e) when (e is MessagePackSerializationException or EndOfStreamException or OverflowException or DecoderFallbackException)
+        catch (Exception e) when (e is MessagePackSerializationException or EndOfStreamException or OverflowException or DecoderFallbackException or ArgumentOutOfRangeException)
         {
             throw new InvalidRoundMessageException("A message is not what this release writes: " + e.Message, e);
         }
