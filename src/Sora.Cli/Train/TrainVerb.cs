@@ -3,6 +3,7 @@ using Sora.Cli.Config;
 using Sora.Cli.Display;
 using Sora.Cli.Shell;
 using Sora.Cli.Worker;
+using Sora.Model.Checkpoints;
 using Sora.Protocol.Jobs;
 using Sora.Protocol.Runs;
 
@@ -57,7 +58,7 @@ internal static class TrainVerb
             await using var display = new GuardedDisplay(RunDisplay.Create(isJson, TimeProvider.System));
             try
             {
-                var loaded = job.Load(result);
+                var loaded = BaseModel.Complete(job.Load(result));
                 var options = new TrainOptions(
                     ResumeCommand.Of(Environment.GetEnvironmentVariable(ResumeCommand.ProgramVariable), result.Tokens.Select(token => token.Value)), result.GetRequiredValue(resume), result.GetValue(overwrite), result.GetRequiredValue(listen), result.GetValue(local),
                     result.GetValue(coordinator) is { } list ? CoordinatorList.Parse(list) : [], result.GetValue(tokenFile));
