@@ -21,8 +21,11 @@ public sealed record WorkerOptions
     /// <summary>libtorch threads instead of the job's <c>threads_per_worker</c>: to see what other numerics do.</summary>
     public int? ThreadsOverride { get; init; }
 
-    /// <summary>Address peers on other hosts dial; empty: the one from which the coordinator is reached.</summary>
+    /// <summary>Address, or address and port, to listen on for peers on other hosts; empty: the address from which the coordinator is reached.</summary>
     public string BindAddress { get; init; } = "";
+
+    /// <summary>Host, or host and port, that all peers dial instead of the address listened on, as in a container; empty: that one.</summary>
+    public string AdvertisedAddress { get; init; } = "";
 
     /// <summary>Folder for pieces of a corpus that is not on this machine; empty: in the user's cache folder.</summary>
     public string CacheDir { get; init; } = "";

@@ -1,6 +1,3 @@
-using System.Net;
-using System.Net.Sockets;
-using System.Text;
 using Microsoft.Extensions.Logging;
 using Sora.Protocol.Generations;
 using Sora.Protocol.Jobs;
@@ -30,7 +27,7 @@ public static partial class WorkerProcess
         try
         {
             using var dialer = new CoordinatorDialer(options);
-            using var listener = new ExchangeListener(SocketPath(folder.Path), LocalAddress(options));
+            using var listener = new ExchangeListener(ExchangeAddress.Of(options, folder.Path));
             var work = new RunWork(options, new AssignedCorpus(options, new CoordinatorCorpora(dialer), folder.Path));
             var machine = await training.RunAsync(work.Inspect);
             var name = options.Name.Length > 0 ? options.Name : $"{Environment.MachineName}-{Environment.ProcessId}";
@@ -67,47 +64,6 @@ public static partial class WorkerProcess
         {
             LogStillComputing(log, UnwindTime.TotalSeconds);
         }
-    }
-
-    /// <summary>A file for the Unix domain socket; null where the system has none or the path is too long for one.</summary>
-    private static string? SocketPath(string folder)
-    {
-        const int longest = 100;
-        var path = Path.Combine(folder, "exchange");
-        return Socket.OSSupportsUnixDomainSockets && Encoding.UTF8.GetByteCount(path) < longest ? path : null;
-    }
-
-    /// <summary>The address peers are to dial: the one given, or the one from which the coordinator is reached.</summary>
-    private static IPAddress LocalAddress(WorkerOptions options)
-    {
-        if (options.BindAddress.Length > 0)
-        {
-            return IPAddress.TryParse(options.BindAddress, out var given)
-                ? given
-                : throw new SoraException($"'{options.BindAddress}' is no IP address of this machine to listen on.", ExitCode.Usage);
-        }
-        if (options.Coordinators.All(coordinator => coordinator.IsLoopback))
-            return IPAddress.Loopback;
-        SocketException? last = null;
-        foreach (var coordinator in options.Coordinators.Where(coordinator => !coordinator.IsLoopback))
-        {
-            try
-            {
-                // Connecting a datagram socket sends nothing; it only asks the routing table.
-                using var probe = new Socket(SocketType.Dgram, ProtocolType.Udp);
-                probe.Connect(coordinator.Host, coordinator.Port);
-                var address = ((IPEndPoint)probe.LocalEndPoint!).Address;
-                return address.IsIPv4MappedToIPv6 ? address.MapToIPv4() : address;
-            }
-            catch (SocketException e)
-            {
-                // The next one may be reachable.
-                last = e;
-            }
-        }
-        throw new SoraException(
-            $"{string.Join(" and ", options.Coordinators.Select(coordinator => coordinator.Host))} cannot be reached from this machine: {last!.Message}. Check the coordinator's address.",
-            ExitCode.Unreachable, last);
     }
 
     private static void WatchStandardInput(WorkerSession session)

@@ -1,6 +1,6 @@
 namespace Sora.Cluster.Tests;
 
-/// <summary>The network between a worker and its coordinator fails in all ways and is mended; the processes are well.</summary>
+/// <summary>The network fails and is mended; the processes are well.</summary>
 public sealed class NetworkFaultTests(FaultJobs jobs)
 {
     [Fact]
@@ -39,6 +39,29 @@ public sealed class NetworkFaultTests(FaultJobs jobs)
             cable.Mend();
             await WorkerGroup.CommitAsync(workers["a"], 2);
         }
+
+        await run.EndsLikeAsync(await jobs.Quick.UndisturbedAsync());
+        await workers.EndAsync();
+    }
+
+    [Fact]
+    public async Task A_worker_whose_peers_are_cut_off_from_it_is_left_behind_by_them()
+    {
+        using var run = await jobs.Quick.StartAsync("--workers", "2:3", "--local-workers", "0", "--set", "ddp_timeout=4");
+        var coordinator = await run.CoordinatorAsync();
+        var port = Ports.Free();
+        await using var cable = new Cable(port);
+        using var workers = new WorkerGroup(coordinator);
+        // The first rank is dialled by all others.
+        workers.Start("a", [.. coordinator, "--bind", $"127.0.0.1:{port}", "--advertise", new Uri(cable.Address).Authority]);
+        workers.Start("b");
+        workers.Start("c");
+        await workers.CommitAsync(5);
+
+        // It hears nothing of the others any more; all of them hear the coordinator, and are heard.
+        cable.HoldThere();
+        await run.GenerationAsync(members => members is ["b", "c"]);
+        cable.Mend();
 
         await run.EndsLikeAsync(await jobs.Quick.UndisturbedAsync());
         await workers.EndAsync();

@@ -10,7 +10,7 @@ internal static class ErrorReport
     {
         if (error is JobErrors { Errors.Count: > 1 } several)
         {
-            Console.Error.WriteLine($"sora: the job has {several.Errors.Count} errors:");
+            Console.Error.WriteLine($"sora: the {several.Noun} has {several.Errors.Count} errors:");
             foreach (var one in several.Errors) Console.Error.WriteLine($"  {one}");
             return;
         }

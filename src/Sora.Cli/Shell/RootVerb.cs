@@ -1,5 +1,6 @@
 using System.CommandLine;
 using System.CommandLine.Help;
+using Sora.Cli.Audit;
 using Sora.Cli.Checkpoints;
 using Sora.Cli.Config;
 using Sora.Cli.Coordinators;
@@ -7,6 +8,8 @@ using Sora.Cli.Data;
 using Sora.Cli.Doctor;
 using Sora.Cli.Evaluate;
 using Sora.Cli.Generate;
+using Sora.Cli.Privacy;
+using Sora.Cli.Sites;
 using Sora.Cli.Tokenizers;
 using Sora.Cli.Train;
 using Sora.Cli.Worker;
@@ -40,6 +43,10 @@ internal sealed class RootVerb : RootCommand, IHasExamples
             CheckpointVerb.Create(),
             WorkerVerb.Create(),
             CoordinatorVerb.Create(),
+            SiteVerb.Create(),
+            PolicyVerb.Create(),
+            PrivacyVerb.Create(),
+            AuditVerb.Create(),
             ConfigVerb.Create(),
             DoctorVerb.Create(),
             CompletionVerb.Create(),

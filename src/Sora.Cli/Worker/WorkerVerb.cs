@@ -25,13 +25,14 @@ internal static class WorkerVerb
         var coordinator = new Option<string>("--coordinator") { Description = "Where the coordinator listens; several, separated by commas, are tried in turn.", HelpName = "URL[,URL]" };
         var tokenFile = new Option<string>("--token-file") { Description = $"File that holds the coordinator's token; without it the variable {WorkerProcesses.TokenVariable} is read.", HelpName = "FILE" };
         var name = new Option<string>("--name") { Description = "Name among the coordinator's workers; default made from host and process.", HelpName = "NAME", DefaultValueFactory = _ => "" };
-        var bind = new Option<string>("--bind") { Description = "Address that peers on other hosts dial; default the one from which the coordinator is reached.", HelpName = "ADDRESS", DefaultValueFactory = _ => "" };
+        var bind = new Option<string>("--bind") { Description = "Where to listen for peers on other hosts, such as 10.0.0.7 or 10.0.0.7:5500; default the address from which the coordinator is reached, and any free port.", HelpName = "ADDRESS[:PORT]", DefaultValueFactory = _ => "" };
+        var advertise = new Option<string>("--advertise") { Description = "What all peers dial instead of the address listened on: the published address of a container, for instance.", HelpName = "HOST[:PORT]", DefaultValueFactory = _ => "" };
         var cache = new Option<string>("--cache-dir") { Description = "Folder for pieces of a corpus that is not on this machine.", HelpName = "DIR", DefaultValueFactory = _ => "" };
         var fetch = new Option<bool>("--fetch-corpus") { Description = "Fetch the corpus from the coordinator even where its folder can be read (a slow network drive)." };
         var threads = new Option<int?>("--threads") { Description = "libtorch threads instead of the job's: other numerics, for tests.", HelpName = "N", Hidden = true };
         var managed = new Option<bool>("--managed") { Description = "Started by 'sora train', which decides about signals.", Hidden = true };
         var logLevel = LogLevelOption.Create(LogLevel.Information);
-        foreach (var option in new Option[] { coordinator, tokenFile, name, bind, cache, fetch, threads, logLevel, managed }) verb.Options.Add(option);
+        foreach (var option in new Option[] { coordinator, tokenFile, name, bind, advertise, cache, fetch, threads, logLevel, managed }) verb.Options.Add(option);
         verb.SetAction(async (result, _) =>
         {
             using var logs = LoggerFactory.Create(builder => StandardErrorLog.Configure(builder, result.GetValue(logLevel)));
@@ -47,6 +48,7 @@ internal static class WorkerVerb
                     Token = WorkerToken.Read(result.GetValue(tokenFile)),
                     Name = result.GetRequiredValue(name),
                     BindAddress = result.GetRequiredValue(bind),
+                    AdvertisedAddress = result.GetRequiredValue(advertise),
                     CacheDir = result.GetRequiredValue(cache),
                     FetchCorpus = result.GetValue(fetch),
                     ThreadsOverride = result.GetValue(threads),

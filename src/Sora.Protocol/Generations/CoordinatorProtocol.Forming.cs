@@ -163,7 +163,7 @@ public static partial class CoordinatorProtocol
             turn.Update(worker with { Stage = WorkerStage.Training, HeldStep = (long)ready.Step, Distrusted = false });
     }
 
-    /// <summary>Remembers whom a member could not work with. Two that cannot reach each other accuse each other: it needs a third to know better.</summary>
+    /// <summary>Remembers whom a member could not work with.</summary>
     private static void Accuse(Turn turn, WorkerState accuser, IEnumerable<string> suspects)
     {
         foreach (var suspect in suspects.Where(suspect => suspect != accuser.Id && turn.State.Workers.ContainsKey(suspect)))
@@ -186,14 +186,36 @@ public static partial class CoordinatorProtocol
             return;
         turn.State = turn.State with { BackingOff = true };
         turn.Do(new SetTimer(RunTimer.Backoff));
-        var accused = turn.State.Accusers.Where(entry => turn.State.Workers.ContainsKey(entry.Key) && !turn.State.Quarantined.Contains(entry.Key)).ToList();
-        if (accused.Count == 0 || Able(turn).Count() <= Math.Max(1, turn.Spec.MinWorkers))
+        if (Able(turn).Count() <= Math.Max(1, turn.Spec.MinWorkers) || MostEstranged(turn) is not { } worst)
             return;
-        // Of equally accused ones the last by id: somebody has to go, and every coordinator must choose the same.
-        var worst = accused.OrderBy(entry => entry.Value.Count).ThenBy(entry => entry.Key, StringComparer.Ordinal).Last();
-        turn.State = turn.State with { Quarantined = turn.State.Quarantined.Add(worst.Key), Accusers = CoordinatorState.NoAccusers };
+        turn.State = turn.State with { Quarantined = turn.State.Quarantined.Add(worst.Worker), Accusers = CoordinatorState.NoAccusers };
         turn.Do(new SetTimer(RunTimer.Quarantine));
         turn.Do(new Publish(new RunWarning(
-            $"{Capital(turn.State.Workers[worst.Key])} is left out for a while: {string.Join(", ", worst.Value)} cannot exchange gradients with it. Check the network between them.")));
+            $"{Capital(turn.State.Workers[worst.Worker])} is left out for a while: it and {string.Join(", ", worst.Others)} cannot exchange gradients. Check the network between them.")));
+    }
+
+    /// <summary>
+    /// The worker in most of the pairs that cannot work with each other, whoever of a pair said so: one that nobody's bytes reach
+    /// accuses all others, before any of these notices that it waits for that one. Of two that only accuse each other, the more
+    /// accused, then the last by id: somebody has to go, and every coordinator must choose the same.
+    /// </summary>
+    private static (string Worker, IReadOnlyCollection<string> Others)? MostEstranged(Turn turn)
+    {
+        var pairs = new SortedDictionary<string, SortedSet<string>>(StringComparer.Ordinal);
+        foreach (var (suspect, accusers) in turn.State.Accusers.Where(entry => Counts(entry.Key)))
+        {
+            foreach (var accuser in accusers.Where(Counts))
+            {
+                Others(suspect).Add(accuser);
+                Others(accuser).Add(suspect);
+            }
+        }
+        return pairs.Count == 0
+            ? null
+            : pairs.OrderBy(pair => pair.Value.Count).ThenBy(pair => turn.State.Accusers.GetValueOrDefault(pair.Key)?.Count ?? 0)
+                .ThenBy(pair => pair.Key, StringComparer.Ordinal).Select(pair => (pair.Key, (IReadOnlyCollection<string>)pair.Value)).Last();
+
+        bool Counts(string worker) => turn.State.Workers.GetValueOrDefault(worker) is { Linked: true } && !turn.State.Quarantined.Contains(worker);
+        SortedSet<string> Others(string worker) => pairs.TryGetValue(worker, out var others) ? others : pairs[worker] = new SortedSet<string>(StringComparer.Ordinal);
     }
 }

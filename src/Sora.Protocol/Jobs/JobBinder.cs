@@ -7,8 +7,11 @@ namespace Sora.Protocol.Jobs;
 /// <summary>
 /// Turns nodes into typed values of known keys, layer over layer, and gathers what is wrong instead of stopping at it.
 /// </summary>
-internal sealed class JobBinder
+internal sealed class JobBinder(SettingsNames names)
 {
+    /// <summary>Binds the keys of a job.</summary>
+    public JobBinder() : this(SettingsNames.OfJobs) { }
+
     private readonly Dictionary<string, object?> _values = [];
     private readonly Dictionary<string, JobOrigin> _origins = [];
     private readonly List<JobError> _errors = [];
@@ -22,19 +25,27 @@ internal sealed class JobBinder
     /// <summary>What is wrong so far.</summary>
     public IReadOnlyList<JobError> Errors => _errors;
 
+    /// <summary>What is wrong so far and what a check of the values found, in the order of the file.</summary>
+    public JobError[] ErrorsWith(IEnumerable<JobError> invalid)
+    {
+        // What could not be read has a default now, and complaining of that would mislead.
+        var judged = invalid.Where(error => !_errors.Any(unread => IsPartOf(error.Key, unread.Key)));
+        return [.. _errors.Concat(judged).OrderBy(error => error.Origin is { Line: > 0 } at ? at.Line : long.MaxValue)];
+    }
+
     /// <summary>Adds the keys of a file.</summary>
     public void BindFile(YamlNode? root, string source)
     {
         if (root is null) return;
-        if (root is YamlMappingNode mapping) BindMapping(mapping, JobSchema.Keys, section: null, source);
-        else Fail(null, At(source, root), $"a job is a list of 'key: value' lines, this is {Describe(root)}.");
+        if (root is YamlMappingNode mapping) BindMapping(mapping, names.Keys, section: null, source);
+        else Fail(null, At(source, root), $"a {names.Noun} is a list of 'key: value' lines, this is {Describe(root)}.");
     }
 
     /// <summary>Adds one dotted key given outside the file.</summary>
     public void BindText(string path, string value, string source)
     {
         var origin = new JobOrigin(source);
-        var keys = JobSchema.Keys;
+        var keys = names.Keys;
         JobKey? key = null;
         foreach (var name in path.Split('.'))
         {
@@ -92,13 +103,13 @@ internal sealed class JobBinder
         if (keys.FirstOrDefault(key => key.Name == normal || key.Aliases.Contains(normal)) is { } found) return found;
         var full = section is null ? name : $"{section.Path}.{name}";
         // A key written at the wrong level is as common as a misspelled one.
-        var elsewhere = JobSchema.Leaves.FirstOrDefault(key => key.Name == normal);
+        var elsewhere = names.Leaves.FirstOrDefault(key => key.Name == normal);
         var near = NearestName.Of(normal, keys.Select(key => key.Name))
-            ?? NearestName.Of(JobSchema.Normalize(full), JobSchema.Leaves.Select(key => key.Path));
+            ?? NearestName.Of(JobSchema.Normalize(full), names.Leaves.Select(key => key.Path));
         var hint = section is { IsSection: false } ? $"'{section.Path}' has no keys below it."
             : elsewhere is not null ? $"did you mean '{elsewhere.Path}'?"
             : near is not null ? $"did you mean '{(section is null || near.Contains('.') ? near : $"{section.Path}.{near}")}'?"
-            : "'sora config keys' lists them all.";
+            : $"{names.ListedBy} lists them all.";
         Fail(full, at, $"unknown key '{full}'; {hint}");
         return null;
     }
@@ -160,6 +171,8 @@ internal sealed class JobBinder
 
     // YAML 1.1, which most tools speak, lets 10_000 be a number.
     private static string Digits(string text) => text.Length > 1 && char.IsAsciiDigit(text[^1]) ? text.Replace("_", "") : text;
+
+    private static bool IsPartOf(string? key, string? section) => key == section || (section is not null && key?.StartsWith(section + ".", StringComparison.Ordinal) == true);
 
     private static bool IsNull(YamlNode node) =>
         node is YamlScalarNode { Style: ScalarStyle.Plain or ScalarStyle.Any, Value: null or "" or "~" or "null" };

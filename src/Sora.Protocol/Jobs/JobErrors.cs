@@ -14,10 +14,15 @@ public sealed record JobError(string? Key, JobOrigin? Origin, string Message)
 public sealed class JobErrors : SoraException
 {
     /// <summary>Creates the exception.</summary>
-    public JobErrors(IReadOnlyList<JobError> errors) : base(Describe(errors), Jobs.ExitCode.Usage) => Errors = errors;
+    /// <param name="errors">The errors, in the order of the file.</param>
+    /// <param name="noun">What has them: "job", or another kind of file.</param>
+    public JobErrors(IReadOnlyList<JobError> errors, string noun = "job") : base(Describe(errors), Jobs.ExitCode.Usage) => (Errors, Noun) = (errors, noun);
 
     /// <summary>The errors, in the order of the file.</summary>
     public IReadOnlyList<JobError> Errors { get; }
+
+    /// <summary>What has the errors, for a headline.</summary>
+    public string Noun { get; }
 
     private static string Describe(IReadOnlyList<JobError> errors) => string.Join('\n', errors);
 }

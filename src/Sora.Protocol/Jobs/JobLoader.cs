@@ -61,9 +61,7 @@ public static class JobLoader
         // Not an error: `--max-steps 5` is how people try a job out.
         if (job.WarmupSteps > job.MaxSteps)
             warnings.Add($"warmup_steps is {JobKey.Spell(job.WarmupSteps)} and max_steps {job.MaxSteps}: the learning rate never reaches its peak");
-        // What could not be read has a default now, and complaining of that would mislead.
-        var invalid = JobValidation.Check(job, binder.Origins).Where(error => !binder.Errors.Any(unread => IsPartOf(error.Key, unread.Key)));
-        JobError[] errors = [.. binder.Errors.Concat(invalid).OrderBy(error => error.Origin is { Line: > 0 } at ? at.Line : long.MaxValue)];
+        var errors = binder.ErrorsWith(JobValidation.Check(job, binder.Origins));
         return errors.Length == 0 ? new LoadedJob(job, binder.Origins, warnings) : throw new JobErrors(errors);
     }
 
@@ -92,8 +90,6 @@ public static class JobLoader
         if (equals < 0) binder.Refuse(source, "write key=value, for example --set max_steps=100.");
         else binder.BindText(assignment[..equals].Trim(), assignment[(equals + 1)..].Trim(), source);
     }
-
-    private static bool IsPartOf(string? key, string? section) => key == section || (section is not null && key?.StartsWith(section + ".", StringComparison.Ordinal) == true);
 
     private static string? NameOf(string source)
     {

@@ -10,7 +10,7 @@ public static class JobSchema
     public static IReadOnlyList<JobKey> Keys { get; } = JobKey.Of(typeof(TrainingJob), parent: null, new TrainingJob());
 
     /// <summary>Every key that has a value of its own, in order.</summary>
-    public static IReadOnlyList<JobKey> Leaves { get; } = Keys.SelectMany(key => key.IsSection ? key.Children : [key]).ToArray();
+    public static IReadOnlyList<JobKey> Leaves { get; } = LeavesOf(Keys);
 
     /// <summary>The key of a dotted path as written by <see cref="JobKey.Path"/>.</summary>
     /// <exception cref="KeyNotFoundException">There is no such key.</exception>
@@ -24,7 +24,11 @@ public static class JobSchema
     internal static TrainingJob Build(IReadOnlyDictionary<string, object?> values) =>
         (TrainingJob)Build(typeof(TrainingJob), Keys, values);
 
-    private static object Build(Type type, IReadOnlyList<JobKey> keys, IReadOnlyDictionary<string, object?> values)
+    /// <summary>The keys that have a value of their own, of these and below them.</summary>
+    internal static IReadOnlyList<JobKey> LeavesOf(IReadOnlyList<JobKey> keys) => keys.SelectMany(key => key.IsSection ? key.Children : [key]).ToArray();
+
+    /// <summary>A record with the given values, by path, and defaults for the rest.</summary>
+    internal static object Build(Type type, IReadOnlyList<JobKey> keys, IReadOnlyDictionary<string, object?> values)
     {
         var instance = Activator.CreateInstance(type)!;
         foreach (var key in keys)
@@ -75,7 +79,7 @@ public sealed class JobKey
     public JobKey? Shorthand => Children.FirstOrDefault(child => child.Name == _attribute.Shorthand);
 
     /// <summary>Whether it holds keys rather than a value.</summary>
-    public bool IsSection => typeof(TrainingJob).Namespace == Property.PropertyType.Namespace && Property.PropertyType.IsClass;
+    public bool IsSection => Property.PropertyType.IsClass && Property.PropertyType.Namespace == Property.DeclaringType!.Namespace;
 
     /// <summary>The keys of a section.</summary>
     public IReadOnlyList<JobKey> Children { get; }
@@ -106,8 +110,8 @@ public sealed class JobKey
 
     internal PropertyInfo Property { get; }
 
-    /// <summary>The value a job has for this key.</summary>
-    public object? ValueIn(TrainingJob job) => Property.GetValue(_parent is null ? job : _parent.ValueIn(job));
+    /// <summary>The value a job, or another record of settings, has for this key.</summary>
+    public object? ValueIn(object settings) => Property.GetValue(_parent is null ? settings : _parent.ValueIn(settings));
 
     /// <summary>A value of this key as it is written in a job file.</summary>
     public static string Spell(object? value) => value switch

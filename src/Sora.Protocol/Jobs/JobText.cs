@@ -11,9 +11,9 @@ internal static class JobText
 {
     private static readonly UTF8Encoding StrictUtf8 = new(encoderShouldEmitUTF8Identifier: false, throwOnInvalidBytes: true);
 
-    /// <summary>Reads a job file.</summary>
+    /// <summary>Reads a job file, or another kind of settings that <paramref name="noun"/> names in errors.</summary>
     /// <exception cref="JobErrors">It is missing, unreadable or not text.</exception>
-    public static string ReadFile(string path)
+    public static string ReadFile(string path, string noun = "job")
     {
         try
         {
@@ -25,11 +25,11 @@ internal static class JobText
         }
         catch (Exception e) when (e is FileNotFoundException or DirectoryNotFoundException)
         {
-            throw Error(path, $"there is no such job file.{Neighbour(path)}");
+            throw Error(path, $"there is no such {noun} file.{Neighbour(path)}");
         }
         catch (UnauthorizedAccessException) when (Directory.Exists(path))
         {
-            throw Error(path, "is a folder; name the job file in it.");
+            throw Error(path, $"is a folder; name the {noun} file in it.");
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
@@ -40,7 +40,7 @@ internal static class JobText
     /// <summary>Parses one YAML document.</summary>
     /// <returns>Its root, or null when it is empty.</returns>
     /// <exception cref="JobErrors">It is not YAML.</exception>
-    public static YamlNode? Parse(string text, string source)
+    public static YamlNode? Parse(string text, string source, string noun = "job")
     {
         var stream = new YamlStream();
         var scanner = new Scanner(new StringReader(text));
@@ -70,7 +70,7 @@ internal static class JobText
         {
             0 => null,
             1 => stream.Documents[0].RootNode,
-            _ => throw Error(source, "holds several YAML documents (---); a job is one."),
+            _ => throw Error(source, $"holds several YAML documents (---); a {noun} is one."),
         };
     }
 

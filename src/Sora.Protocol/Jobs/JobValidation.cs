@@ -20,7 +20,8 @@ public static partial class JobValidation
         return check.Errors;
     }
 
-    internal static bool IsName(string name) => NamePattern().IsMatch(name);
+    /// <summary>Whether a text can name a job, a folder or a site.</summary>
+    public static bool IsName(string name) => NamePattern().IsMatch(name);
 
     private static void CheckRun(Checker check, TrainingJob job)
     {

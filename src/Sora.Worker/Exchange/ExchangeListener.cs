@@ -1,6 +1,7 @@
 using System.Net;
 using System.Net.Sockets;
 using System.Threading.Channels;
+using Sora.Protocol.Jobs;
 
 namespace Sora.Worker.Exchange;
 
@@ -24,6 +25,17 @@ internal sealed class ExchangeListener : IDisposable
     /// <param name="socketPath">File for the Unix domain socket, short enough for the system; null: TCP alone.</param>
     /// <param name="address">Address for TCP; null: the Unix domain socket alone.</param>
     public ExchangeListener(string? socketPath, IPAddress? address)
+        : this(socketPath, address is null ? null : new IPEndPoint(address, 0), listening => $"tcp:{listening}")
+    {
+    }
+
+    /// <exception cref="SoraException">That address is not this machine's, or something else uses the port.</exception>
+    public ExchangeListener(ExchangeAddress address)
+        : this(address.SocketPath, address.Tcp, address.Endpoint)
+    {
+    }
+
+    private ExchangeListener(string? socketPath, IPEndPoint? tcp, Func<IPEndPoint, string> endpointOf)
     {
         var endpoints = new List<string>();
         try
@@ -35,12 +47,17 @@ internal sealed class ExchangeListener : IDisposable
                 _sockets.Add(socket);
                 endpoints.Add("unix:" + socketPath);
             }
-            if (address is not null)
+            if (tcp is not null)
             {
-                var socket = Listen(new IPEndPoint(address, 0));
+                var socket = Listen(tcp);
                 _sockets.Add(socket);
-                endpoints.Add($"tcp:{socket.LocalEndPoint}");
+                endpoints.Add(endpointOf((IPEndPoint)socket.LocalEndPoint!));
             }
+        }
+        catch (SocketException e) when (tcp is not null)
+        {
+            Dispose();
+            throw new SoraException($"The worker cannot listen for its peers on {tcp}: {e.Message}. Choose an address of this machine and a free port with --bind.", ExitCode.Usage, e);
         }
         catch
         {

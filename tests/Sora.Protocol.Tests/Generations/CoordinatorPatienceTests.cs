@@ -73,13 +73,28 @@ public sealed class CoordinatorPatienceTests
         scene.Form().Ready("w1", "w2", "w3");
         Accuse(scene);
         scene.TimeOut(RunTimer.Backoff);
-        Assert.Contains("w1, w3 cannot exchange gradients with it", scene.Events.OfType<RunWarning>().Last().Message);
+        Assert.Contains("it and w1, w3 cannot exchange gradients", scene.Events.OfType<RunWarning>().Last().Message);
         Assert.Equal(["w1", "w3"], scene.Form().Members);
 
         scene.Ready("w1", "w3").TimeOut(RunTimer.Quarantine);
         Assert.True(scene.ToldTo("w1").Last().Halt.Gracefully);
         scene.Halted("w1", 5).Halted("w3", 5);
         Assert.Equal(["w1", "w2", "w3"], scene.Form().Members);
+    }
+
+    [Fact]
+    public void Who_accuses_all_others_is_left_out_itself()
+    {
+        var scene = Running(workers: 3);
+        for (var generation = 1; generation <= 2; generation++)
+        {
+            if (generation > 1)
+                scene.Form().Ready("w1", "w2", "w3");
+            scene.Halted("w1", 0, "nothing moved", "w2", "w3").Halted("w2", 0, "w1 is gone").Halted("w3", 0, "w1 is gone");
+        }
+        scene.TimeOut(RunTimer.Backoff);
+
+        Assert.Equal(["w2", "w3"], scene.Form().Members);
     }
 
     [Fact]
