@@ -71,6 +71,35 @@ public class DpSgdTests
         }
     }
 
+    [Theory]
+    [InlineData(true, 0.02)]
+    [InlineData(true, 0.3)]
+    [InlineData(false, 0.3)]
+    [InlineData(false, 0.02)]
+    public void TheClippedSum_IsThatOfALoopOverSingleSamples(bool adapters, double bound)
+    {
+        var job = (adapters ? _job : _job with { Lora = new LoraSettings() }) with { MicroBatchSize = 6 };
+        var all = Tokens(job.MicroBatchSize);
+        all.AsSpan(2 * (job.ContextLength + 1), job.ContextLength + 1).Fill(-1); // a row that is no sample
+        var expected = new double[Sum(job, null, all).Length];
+        var clipped = 0;
+        foreach (var sample in all.Chunk(job.ContextLength + 1).Where(sample => sample[0] >= 0))
+        {
+            // Of the mean loss, as the definition has it, by the trainer's ordinary way.
+            var gradient = Sum(job with { MicroBatchSize = 1 }, null, sample).Select(value => (double)value / job.ContextLength).ToArray();
+            var norm = Math.Sqrt(gradient.Sum(value => value * value));
+            clipped += norm > bound ? 1 : 0;
+            for (var i = 0; i < gradient.Length; i++)
+                expected[i] += gradient[i] / Math.Max(1, norm / bound) * job.ContextLength;
+        }
+
+        var actual = Sum(job, _none with { MaxGradNorm = bound }, all);
+
+        Assert.InRange(clipped, 1, 5);
+        var scale = expected.Max(Math.Abs);
+        Assert.All(expected.Zip(actual), pair => Assert.Equal(pair.First, pair.Second, 1e-5 * scale));
+    }
+
     [Fact]
     public void ASampleThatIsNotFinite_AddsNothing()
     {
