@@ -105,6 +105,31 @@ public sealed class PhaseFaultTests(FaultJobs jobs)
         }
     }
 
+    [Fact]
+    public async Task A_coordinator_may_die_while_a_run_is_being_stopped()
+    {
+        using var coordinator = await CoordinatorGroup.StartAsync(Directory.CreateDirectory(jobs.Training.NewOutput()).FullName);
+        using var workers = new WorkerGroup(coordinator.From(0));
+        using var run = await jobs.Heavy.StartAsync(["--workers", "2", "--set", "save_steps=0", .. coordinator.From(0)]);
+        workers.Start("a");
+        workers.Start("b");
+        await workers.CommitAsync(3);
+
+        run.Process.Signal("TERM");
+        await coordinator[0].LogAsync(CoordinatorGroup.PhaseChanges, matching: line => line.EndsWith("to Saving", StringComparison.Ordinal));
+        await coordinator[0].KillAsync(Deadline);
+        await coordinator.StartAgainAsync(0);
+
+        var end = await run.Process.EndAsync(Deadline);
+        Assert.True(end.ExitCode == 75, end.ToString());
+        var stopped = end.Event("stopped").GetProperty("step").GetInt64();
+        Assert.All(end.Events("step"), step => Assert.True(step.GetProperty("step").GetInt64() <= stopped, end.ToString()));
+        // The checkpoint of the stop is whole, wherever its writing was cut.
+        using var resumed = FaultRun.Start(jobs.Heavy.Path, run.Output, "--workers", "1", "--resume", "auto");
+        var whole = await resumed.EndsLikeAsync(await jobs.Heavy.UndisturbedAsync());
+        Assert.Equal(stopped, whole.Event("started").GetProperty("first_step").GetInt64());
+    }
+
     [Theory]
     [InlineData(1)]
     [InlineData(2)]

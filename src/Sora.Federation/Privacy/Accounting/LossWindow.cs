@@ -99,27 +99,41 @@ internal sealed record LossWindow(double Tilt, long Lowest, int Size, double Spa
         // No more points for a single release either.
         highest = Math.Max(highest, lowest + releases.WidestLoss * size / LargestSize);
         spacing = (highest - lowest) / (size - 4);
-        var beyond = Outside * Math.Exp(releases.LogMoment(tilt) - tilt * highest);
-        return new LossWindow(tilt, (long)Math.Floor(lowest / spacing), size, spacing, beyond, releases.Cut);
+        return new LossWindow(tilt, (long)Math.Floor(lowest / spacing), size, spacing, MassAbove(releases, tilt, spacing, highest), releases.Cut);
     }
 
     // Chernoff for the tilted losses: P(loss > x) <= exp(LogMoment(u) - LogMoment(tilt) - (u - tilt) x). The chord's slope grows with u, so that
-    // nothing better follows once it is above the best. Rounding to the grid adds at most u (u + 1) spacing^2 / 8 a release to LogMoment(u).
+    // nothing better follows once it is above the best.
     private static double Upper(ComposedReleases releases, double tilt, double spacing)
     {
         var best = double.PositiveInfinity;
         var here = releases.LogMoment(tilt);
         for (var over = tilt / 32; over < 1e9; over *= Ratio)
         {
-            var u = tilt + over;
-            var rounding = releases.Count * u * (u + 1) * spacing * spacing / 8 * Math.Exp((u + 1) * spacing);
-            var slope = (releases.LogMoment(u) + rounding - here) / over;
+            var slope = (LogMomentOnGrid(releases, tilt + over, spacing) - here) / over;
             var bound = slope - Math.Log(Outside) / over;
             if (!(slope < best)) break;
             best = Math.Min(best, bound);
         }
         return best;
     }
+
+    // Chernoff for the losses themselves, with the spacing that it has become: P(loss > x) <= exp(LogMoment(u) - u x) for every u.
+    private static double MassAbove(ComposedReleases releases, double tilt, double spacing, double highest)
+    {
+        var best = LogMomentOnGrid(releases, tilt, spacing) - tilt * highest;
+        for (var over = tilt / 32; over < 1e9; over *= Ratio)
+        {
+            var bound = LogMomentOnGrid(releases, tilt + over, spacing) - (tilt + over) * highest;
+            if (!(bound < best)) break;
+            best = bound;
+        }
+        return Math.Exp(best);
+    }
+
+    // Rounding to the grid adds at most u (u + 1) spacing^2 / 8 a release, but for terms of higher order, which the exponential covers.
+    private static double LogMomentOnGrid(ComposedReleases releases, double u, double spacing) =>
+        releases.LogMoment(u) + releases.Count * u * (u + 1) * spacing * spacing / 8 * Math.Exp((u + 1) * spacing);
 
     private static double Lower(ComposedReleases releases, double tilt)
     {
