@@ -19,7 +19,7 @@ internal sealed class RemoteRuns : IDisposable
     public RemoteRuns(IReadOnlyList<Uri> coordinators, string token, string outputFolder)
     {
         _channels = [.. coordinators.Select(address => GrpcChannel.ForAddress(address, new GrpcChannelOptions { HttpHandler = Handler(), DisposeHttpClient = true }))];
-        _client = new RunClient([.. _channels.Select(channel => channel.CreateCallInvoker())], token);
+        _client = new RunClient([.. _channels.Select(channel => channel.CreateCallInvoker())], token) { Addresses = [.. coordinators.Select(address => address.GetLeftPart(UriPartial.Authority))] };
         _runFile = Path.Combine(outputFolder, RunFile);
     }
 

@@ -16,6 +16,9 @@ public sealed class RunClient(IReadOnlyList<CallInvoker> coordinators, string to
     private readonly Metadata _headers = new() { { "authorization", $"Bearer {token}" } };
     private int _current;
 
+    /// <summary>Their addresses, for messages to people.</summary>
+    public IReadOnlyList<string> Addresses { get; init; } = [];
+
     /// <summary>For how long they are tried while none of them answers.</summary>
     public TimeSpan Patience { get; init; } = TimeSpan.FromSeconds(30);
 
@@ -127,9 +130,9 @@ public sealed class RunClient(IReadOnlyList<CallInvoker> coordinators, string to
     private static bool IsLost(RpcException exception) =>
         exception.StatusCode is StatusCode.Unavailable or StatusCode.Cancelled || exception.Status.DebugException is IOException or HttpRequestException;
 
-    private static SoraException Explain(RpcException exception) => exception.StatusCode switch
+    private SoraException Explain(RpcException exception) => exception.StatusCode switch
     {
-        _ when IsLost(exception) => new SoraException($"No coordinator answers: {exception.Status.Detail}. Is one running, and is its address right?", ExitCode.Unreachable, exception),
+        _ when IsLost(exception) => new SoraException($"No coordinator answers{(Addresses.Count > 0 ? " at " : "")}{string.Join(" or ", Addresses)}: {exception.Status.Detail.TrimEnd('.')}. Is one running, and is its address right?", ExitCode.Unreachable, exception),
         StatusCode.InvalidArgument or StatusCode.NotFound or StatusCode.FailedPrecondition or StatusCode.Unauthenticated => new SoraException(exception.Status.Detail, ExitCode.Usage, exception),
         _ => new SoraException($"The coordinator failed: {exception.StatusCode}, {exception.Status.Detail}", ExitCode.Failure, exception),
     };

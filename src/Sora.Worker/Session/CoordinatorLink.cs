@@ -23,6 +23,9 @@ internal interface ILinkOwner
 /// <summary>Keeps a stream to one of the coordinators open: whenever it breaks, the next one of the list is dialled, and after each round there is a pause.</summary>
 internal sealed partial class CoordinatorLink(ICoordinatorDialer dialer, ILinkOwner owner, Random random, TimeProvider time, ILogger log)
 {
+    // What accepts a connection and is no coordinator breaks it at once, or when it answers no ping.
+    private static readonly TimeSpan StandsFor = TimeSpan.FromSeconds(10);
+
     private readonly Backoff _pause = new(random);
     private long _without = time.GetTimestamp();
     private string _reason = "";
@@ -61,16 +64,18 @@ internal sealed partial class CoordinatorLink(ICoordinatorDialer dialer, ILinkOw
     /// <returns>Why the coordinator does not want this worker; null: it may be tried again.</returns>
     private async Task<string?> TryAsync(int coordinator, CancellationToken ending, CancellationToken ended)
     {
-        var linked = false;
+        long? linked = null;
+        var heard = false;
         try
         {
             await using var stream = await dialer.DialAsync(coordinator, ending);
-            linked = true;
+            linked = time.GetTimestamp();
             owner.Linked(stream);
             await foreach (var message in stream.ReceiveAsync(ended))
             {
                 // Only who talks is there: something that accepts and closes again shall not be dialled without a pause.
                 _pause.Reset();
+                heard = true;
                 if (WorkerMessages.Read(message) is { } happened)
                     owner.Heard(happened);
             }
@@ -89,9 +94,11 @@ internal sealed partial class CoordinatorLink(ICoordinatorDialer dialer, ILinkOw
             LogUnexpected(e);
             _reason = $"unexpected {e.GetType().Name}: {e.Message}";
         }
-        if (linked)
+        if (linked is { } since)
         {
-            _without = time.GetTimestamp();
+            // A coordinator that has no run yet has nothing to say: it is one if its stream stood.
+            if (heard || time.GetElapsedTime(since) >= StandsFor)
+                _without = time.GetTimestamp();
             if (!ending.IsCancellationRequested)
                 LogBroken(dialer.Coordinators[coordinator], _reason);
             owner.Unlinked(_reason);

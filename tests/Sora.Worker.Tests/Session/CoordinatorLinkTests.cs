@@ -46,6 +46,50 @@ public class CoordinatorLinkTests
         Assert.StartsWith("no coordinator answered at one or two within 30 s (nobody at ", Assert.Single(owner.Log));
     }
 
+    [Fact]
+    public async Task What_accepts_a_stream_and_breaks_it_without_a_word_is_given_up_as_what_does_not_answer()
+    {
+        var coordinators = new FakeCoordinator { Coordinators = ["one"] };
+        var owner = new Owner();
+        var linking = new CoordinatorLink(coordinators, owner, new Random(1), _time, NullLogger.Instance).RunAsync(TestContext.Current.CancellationToken, TestContext.Current.CancellationToken);
+        for (var dials = 0; !linking.IsCompleted && dials < 1000; dials++)
+        {
+            var accepting = coordinators.Accept();
+            while (!accepting.IsCompleted && !linking.IsCompleted)
+            {
+                _time.Advance(TimeSpan.FromMilliseconds(50));
+                await Task.Yield();
+            }
+            if (accepting.IsCompleted)
+                coordinators.Break(new CoordinatorLostException("no HTTP/2.", refused: false));
+        }
+
+        Assert.True(linking.IsCompleted);
+        Assert.StartsWith("no coordinator answered at one within 30 s (no HTTP/2)", owner.Log[^1]);
+    }
+
+    [Fact]
+    public async Task A_coordinator_that_had_nothing_to_say_is_looked_for_as_long_as_any_other()
+    {
+        var coordinators = new FakeCoordinator { Coordinators = ["one"] };
+        var owner = new Owner();
+        using var end = new CancellationTokenSource();
+        var linking = new CoordinatorLink(coordinators, owner, new Random(1), _time, NullLogger.Instance).RunAsync(end.Token, end.Token);
+        await coordinators.Accept();
+        _time.Advance(TimeSpan.FromMinutes(5));
+        coordinators.Break();
+        var again = coordinators.Accept();
+        while (!again.IsCompleted && !linking.IsCompleted)
+        {
+            _time.Advance(TimeSpan.FromMilliseconds(50));
+            await Task.Yield();
+        }
+        await end.CancelAsync();
+        await linking;
+
+        Assert.Equal(["linked", "unlinked: it closed the stream", "linked"], owner.Log.Take(3));
+    }
+
     private sealed class Owner : ILinkOwner
     {
         public List<string> Log { get; } = [];
