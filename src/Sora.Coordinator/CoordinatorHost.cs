@@ -257,7 +257,11 @@ public sealed class CoordinatorHost : IAsyncDisposable
         builder.Services.AddSingleton<SiteTickets>();
         builder.Services.AddSingleton<WorkerGatewayService>();
         builder.Services.AddSingleton<RunGatewayService>();
-        builder.Services.AddGrpc(grpc => grpc.Interceptors.Add<BearerTokenInterceptor>());
+        builder.Services.AddGrpc(grpc =>
+        {
+            grpc.Interceptors.Add<BearerTokenInterceptor>();
+            grpc.Interceptors.Add<AvailabilityInterceptor>();
+        });
         var web = builder.Build();
         web.UseRouting();
         web.MapGrpcService<WorkerGatewayService>();

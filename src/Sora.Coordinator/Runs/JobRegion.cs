@@ -19,6 +19,19 @@ internal static class JobRegion
     /// <summary>The region of a run: federated ones have another.</summary>
     public static IActorRef Of(ActorSystem system, string run) => ClusterSharding.Get(system).ShardRegion(FederationRegion.Owns(run) ? FederationRegion.TypeName : TypeName);
 
+    /// <summary>The region of a run; null when it is not there any more, because this coordinator is ending.</summary>
+    public static IActorRef? Find(ActorSystem system, string run)
+    {
+        try
+        {
+            return Of(system, run);
+        }
+        catch (ArgumentException)
+        {
+            return null;
+        }
+    }
+
     /// <summary>Asks what the coordinators know of a run; for calls from outside the actors.</summary>
     /// <exception cref="SoraException">None of them answers.</exception>
     public static Task<RunStatus> QueryAsync(ActorSystem system, IJobMessage question, CancellationToken cancellationToken) => QueryAsync<RunStatus>(system, question, cancellationToken);

@@ -43,7 +43,7 @@ internal sealed class RunGatewayService(CoordinatorActors actors, Journal journa
         {
             // The first event follows the journal's word that the submission is written.
             if (!await events.WaitToReadAsync(context.CancellationToken))
-                throw Ending();
+                throw AvailabilityInterceptor.Unavailable();
             return new SubmitRunReply { Run = submission.Run };
         }
         catch (SoraException refused)
@@ -72,7 +72,7 @@ internal sealed class RunGatewayService(CoordinatorActors actors, Journal journa
         {
             throw new RpcException(new Status(StatusCode.NotFound, refused.Message));
         }
-        throw Ending();
+        throw AvailabilityInterceptor.Unavailable();
     }
 
     public override async Task<StopRunReply> StopRun(StopRunRequest request, ServerCallContext context)
@@ -161,6 +161,4 @@ internal sealed class RunGatewayService(CoordinatorActors actors, Journal journa
     }
 
     private static string? OrNull(string text) => text.Length > 0 ? text : null;
-
-    private static RpcException Ending() => new(new Status(StatusCode.Unavailable, "This coordinator is ending; ask another, or later."));
 }

@@ -16,6 +16,10 @@ internal sealed record StopWatchedRun(string Reason) : INoSerializationVerificat
 /// </summary>
 internal sealed class RunWatch : ReceiveActor, IWithTimers
 {
+    // Longer than the journal may take to fail by itself, or another coordinator to take over.
+    private static readonly TimeSpan AnswerLimit = TimeSpan.FromSeconds(90);
+    private static readonly TimeSpan StopLimit = TimeSpan.FromSeconds(3);
+
     private readonly string _run;
     private readonly IJobMessage? _submission;
     private readonly ChannelWriter<RunEvent> _events;
@@ -38,10 +42,13 @@ internal sealed class RunWatch : ReceiveActor, IWithTimers
             Context.Stop(Self);
         });
         Receive<FederationStatus>(_ => { });
+        Receive<Unanswered>(_ => GiveUp());
         Receive<RunStatus>(_ => { }); // The answer to a stop says no more than the events do.
         Receive<StopWatchedRun>(stop =>
         {
             _stop ??= stop.Reason;
+            if (!_answered)
+                Timers.StartSingleTimer(nameof(Unanswered), Unanswered.Instance, StopLimit);
             Ask();
         });
     }
@@ -55,6 +62,8 @@ internal sealed class RunWatch : ReceiveActor, IWithTimers
     protected override void PreStart()
     {
         Context.System.EventStream.Subscribe(Self, typeof(Closing));
+        if (_submission is not null)
+            Timers.StartSingleTimer(nameof(Unanswered), Unanswered.Instance, AnswerLimit);
         Timers.StartPeriodicTimer(nameof(Pulse), Pulse.Instance, TimeSpan.Zero, JobEntity.AnnouncementInterval);
     }
 
@@ -62,7 +71,8 @@ internal sealed class RunWatch : ReceiveActor, IWithTimers
 
     private void Ask()
     {
-        var jobs = JobRegion.Of(Context.System, _run);
+        if (JobRegion.Find(Context.System, _run) is not { } jobs)
+            return;
         jobs.Tell(_submission is not null && !_answered ? _submission : new WatchRun(_run));
         // Asked until the events say that it has: the question itself may be lost.
         if (_stop is not null && _answered)
@@ -76,6 +86,20 @@ internal sealed class RunWatch : ReceiveActor, IWithTimers
             _events.TryWrite(happened);
         if (RunWatching.Ends(happened))
             Context.Stop(Self);
+    }
+
+    // An entity that cannot read its journal knows nobody whom it could tell.
+    private void GiveUp()
+    {
+        if (_answered)
+            return;
+        _events.TryComplete(new SoraException($"The coordinator could not take up run {_run}: it cannot read or write its journal. Free space on the disk of its state folder, see its log, and run again.", ExitCode.Failure));
+        Context.Stop(Self);
+    }
+
+    private sealed class Unanswered : INoSerializationVerificationNeeded
+    {
+        public static readonly Unanswered Instance = new();
     }
 
     private sealed class Pulse : INoSerializationVerificationNeeded

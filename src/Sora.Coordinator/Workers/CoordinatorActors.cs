@@ -6,4 +6,8 @@ namespace Sora.Coordinator.Workers;
 internal sealed class CoordinatorActors(Task<(ActorSystem System, IActorRef Pool)> ready)
 {
     public Task<(ActorSystem System, IActorRef Pool)> Ready { get; } = ready;
+
+    /// <summary>They are up, and nobody has begun to take them down.</summary>
+    public bool AreHere => Ready.IsCompletedSuccessfully && Ready.Result.System is var system
+        && !system.WhenTerminated.IsCompleted && CoordinatedShutdown.Get(system).ShutdownReason is null;
 }

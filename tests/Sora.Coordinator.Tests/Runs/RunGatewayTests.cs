@@ -1,3 +1,4 @@
+using Grpc.Core;
 using Grpc.Net.Client;
 using Sora.Protocol.Api;
 using Sora.Protocol.Generations;
@@ -114,11 +115,39 @@ public sealed class RunGatewayTests
     public async Task Coordinators_that_do_not_answer_are_given_up_after_a_while()
     {
         using var nobody = GrpcChannel.ForAddress("http://127.0.0.1:1");
-        var client = new RunClient([nobody.CreateCallInvoker()], "token") { Patience = TimeSpan.Zero };
+        var client = new RunClient([nobody.CreateCallInvoker()], "token") { Patience = TimeSpan.Zero, Addresses = ["http://127.0.0.1:1", "http://other:2"] };
 
         var error = await Assert.ThrowsAsync<SoraException>(() => client.ListAsync(Cancel));
 
         Assert.Equal(ExitCode.Unreachable, error.ExitCode);
+        Assert.StartsWith("No coordinator answers at http://127.0.0.1:1 or http://other:2: ", error.Message);
+        Assert.DoesNotContain("..", error.Message);
+    }
+
+    [Fact]
+    public async Task A_coordinator_that_ends_says_so_to_every_call_and_fails_over_none()
+    {
+        var log = new WarningLog();
+        await using var coordinator = await TestCoordinator.StartAsync(options => options with { LoggerFactory = log });
+        using var channel = GrpcChannel.ForAddress(coordinator.Host.Address);
+        await Client(coordinator.Host, channel).SubmitAsync(Request("going-on"), Cancel);
+        var client = new RunClient([channel.CreateCallInvoker()], coordinator.Host.Token) { Patience = TimeSpan.Zero };
+        var (system, _) = await coordinator.Host.Actors;
+        await system.Terminate();
+
+        SoraException[] errors =
+        [
+            await Assert.ThrowsAsync<SoraException>(() => client.SubmitAsync(Request("another"), Cancel)),
+            await Assert.ThrowsAsync<SoraException>(() => TestCoordinator.ToEndAsync(client.WatchAsync("going-on", cancellationToken: Cancel))),
+            await Assert.ThrowsAsync<SoraException>(() => client.StopAsync("going-on", "why not", Cancel)),
+            await Assert.ThrowsAsync<SoraException>(() => client.ListAsync(Cancel)),
+        ];
+        using var session = new WorkerGateway.WorkerGatewayClient(channel).Session(FakeWorker.Bearer(coordinator.Host.Token), cancellationToken: Cancel);
+        var ended = await Assert.ThrowsAsync<RpcException>(() => session.ResponseStream.MoveNext(Cancel));
+
+        Assert.All(errors, error => Assert.Equal((ExitCode.Unreachable, true), (error.ExitCode, error.Message.Contains("starting or ending", StringComparison.Ordinal))));
+        Assert.Equal(StatusCode.Unavailable, ended.StatusCode);
+        Assert.Empty(log.Lines);
     }
 
     private static RunClient Client(CoordinatorHost host, GrpcChannel channel) => new([channel.CreateCallInvoker()], host.Token) { RetryDelay = TimeSpan.FromMilliseconds(100) };
