@@ -1,3 +1,4 @@
+using Microsoft.Data.Sqlite;
 using System.Net;
 using System.Net.Sockets;
 using Grpc.Core;
@@ -55,6 +56,34 @@ public sealed class CoordinatorHostTests
 
         Assert.Equal(("late", "/corpus", "/output"), (assignment.Run, assignment.CorpusDir, assignment.OutputDir));
         Assert.Equal("enough", Assert.IsType<RunStopped>((await TestCoordinator.ToEndAsync(run))[^1]).Reason);
+    }
+
+    [Fact]
+    public async Task A_state_folder_has_one_coordinator_and_is_free_when_that_ended()
+    {
+        string folder;
+        await using (var coordinator = await TestCoordinator.StartAsync())
+        {
+            folder = coordinator.Folder;
+            var error = await Assert.ThrowsAsync<SoraException>(() => TestCoordinator.StartAsync(options => options with { StateDir = folder }));
+            Assert.Equal(ExitCode.Usage, error.ExitCode);
+            Assert.Contains($"Another coordinator works on the state folder {folder}", error.Message);
+            await coordinator.CrashAsync();
+        }
+    }
+
+    [Fact]
+    public async Task A_submission_the_journal_does_not_take_is_given_up_when_it_is_to_stop()
+    {
+        await using var coordinator = await TestCoordinator.StartAsync();
+        using var connection = new SqliteConnection($"Data Source={Path.Combine(coordinator.Folder, "journal.db")};Pooling=False");
+        connection.Open();
+        using var writer = connection.BeginTransaction();
+
+        var run = await coordinator.Host.SubmitAsync(TestCoordinator.Submission("stuck"));
+        await run.StopAsync("Ctrl-C");
+
+        Assert.Contains("journal", (await Assert.ThrowsAsync<SoraException>(() => TestCoordinator.ToEndAsync(run))).Message);
     }
 
     [Fact]

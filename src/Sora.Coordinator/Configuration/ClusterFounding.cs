@@ -21,6 +21,8 @@ internal static partial class ClusterFounding
         var log = options.LoggerFactory.CreateLogger(typeof(ClusterFounding));
         if (seeds > 0)
             builder.AddStartup((system, _) => Cluster.Get(system).RegisterOnMemberUp(() => LogMember(log)));
+        if (seeds > 1)
+            builder.AddStartup((system, _) => SayWhoIsWaitedFor(system, options, log));
         if (majority == 1)
             return builder;
         return builder
@@ -35,6 +37,22 @@ internal static partial class ClusterFounding
                 _ = system.Terminate();
             }));
     }
+
+    /// <summary>One that finds no cluster asks on for ever: only the first seed founds one.</summary>
+    private static void SayWhoIsWaitedFor(ActorSystem system, CoordinatorOptions options, ILogger log)
+    {
+        var (_, self, seeds) = ClusterAddress.Of(options);
+        if (self == seeds[0])
+            return;
+        system.Scheduler.Advanced.ScheduleRepeatedly(options.FoundingLimit / 6, options.FoundingLimit * 5, () =>
+        {
+            if (Cluster.Get(system).State.Members.Count == 0)
+                LogWaits(log, seeds[0]);
+        });
+    }
+
+    [LoggerMessage(1302, LogLevel.Warning, "This coordinator waits for the first of --seeds, {First}: it founds the cluster, and no other that belongs to one answers. Start it; if its machine is lost, put another first in --seeds, on all coordinators, and start them again")]
+    private static partial void LogWaits(ILogger log, ClusterAddress first);
 
     [LoggerMessage(1301, LogLevel.Information, "This coordinator is a member of the cluster")]
     private static partial void LogMember(ILogger log);

@@ -14,6 +14,9 @@ internal sealed class FrameworkLoggers(ILoggerFactory inner) : ILoggerFactory
         // The inner factory belongs to whoever started the coordinator.
     }
 
+    // Said five times a second while there is no cluster, and of seed nodes nobody configured; ClusterFounding says it once, and what to do.
+    private static bool IsRepeated(string message) => message.Contains("No coordinator found to register", StringComparison.Ordinal);
+
     private sealed class WarningsOnly(ILogger inner) : ILogger
     {
         public IDisposable? BeginScope<TState>(TState state) where TState : notnull => inner.BeginScope(state);
@@ -22,7 +25,7 @@ internal sealed class FrameworkLoggers(ILoggerFactory inner) : ILoggerFactory
 
         public void Log<TState>(LogLevel logLevel, EventId eventId, TState state, Exception? exception, Func<TState, Exception?, string> formatter)
         {
-            if (IsEnabled(logLevel))
+            if (IsEnabled(logLevel) && !IsRepeated(formatter(state, exception)))
                 inner.Log(logLevel, eventId, state, exception, formatter);
         }
     }

@@ -15,6 +15,27 @@ public sealed class FoundingTests(PostgresServer postgres)
     public void A_cluster_of_three_or_more_needs_a_majority_to_begin(int seeds, int majority) => Assert.Equal(majority, ClusterFounding.Majority(seeds));
 
     [Fact]
+    public async Task One_that_waits_for_the_first_seed_says_so_instead_of_the_framework()
+    {
+        using var patience = TestCoordinator.Patience();
+        var log = new WarningLog();
+        string[] seeds = [$"127.0.0.1:{Ports.Free()}", $"127.0.0.1:{Ports.Free()}", $"127.0.0.1:{Ports.Free()}"];
+        var journal = await postgres.CreateDatabaseAsync();
+        await using var coordinator = await TestCoordinator.StartAsync(options => options with
+        {
+            JournalConnection = journal,
+            ClusterListen = seeds[1],
+            ClusterSeeds = seeds,
+            FoundingLimit = TimeSpan.FromSeconds(12),
+            LoggerFactory = log,
+        });
+        while (!log.Lines.Any(line => line.Contains($"waits for the first of --seeds, {seeds[0]}", StringComparison.Ordinal)))
+            await Task.Delay(50, patience.Token);
+
+        Assert.DoesNotContain(log.Lines, line => line.Contains("no seed-nodes configured", StringComparison.Ordinal));
+    }
+
+    [Fact]
     public async Task The_first_seed_started_again_while_it_is_cut_off_founds_no_second_cluster_and_joins_when_the_cut_is_mended()
     {
         using var patience = TestCoordinator.Patience();
