@@ -1,7 +1,7 @@
-using Microsoft.Data.Sqlite;
 using System.Net;
 using System.Net.Sockets;
 using Grpc.Core;
+using Microsoft.Data.Sqlite;
 using Sora.Protocol.Api;
 using Sora.Protocol.Generations;
 using Sora.Protocol.Jobs;

@@ -18,7 +18,7 @@ internal sealed class RunWatch : ReceiveActor, IWithTimers
 {
     // Longer than the journal may take to fail by itself, or another coordinator to take over.
     private static readonly TimeSpan AnswerLimit = TimeSpan.FromSeconds(90);
-    private static readonly TimeSpan StopLimit = TimeSpan.FromSeconds(3);
+    private static readonly TimeSpan StopLimit = TimeSpan.FromSeconds(5);
 
     private readonly string _run;
     private readonly IJobMessage? _submission;
@@ -93,7 +93,7 @@ internal sealed class RunWatch : ReceiveActor, IWithTimers
     {
         if (_answered)
             return;
-        _events.TryComplete(new SoraException($"The coordinator could not take up run {_run}: it cannot read or write its journal. Free space on the disk of its state folder, see its log, and run again.", ExitCode.Failure));
+        _events.TryComplete(new SoraException($"The coordinator has not taken up run {_run}: its journal does not answer. See its log, free space on the disk of its state folder, and run again.", ExitCode.Failure));
         Context.Stop(Self);
     }
 
