@@ -17,7 +17,7 @@ internal sealed class JobOptions
     private readonly (Option<string[]> Option, string Path)[] _flags =
     [
         (Flag("--max-steps", "N", "Optimizer updates to make."), "max_steps"),
-        (Flag("--data", "INPUT", "What to train on: files, folders, globs, URLs or dotnet-docs. May be repeated."), "data.train"),
+        (Flag("--data", "INPUT", "What to train on: files, folders, globs, URLs, dotnet-docs or dotnet-docs:ASSEMBLIES. May be repeated."), "data.train"),
         (Flag("--output", "DIR", "Folder for checkpoints, logs and pictures."), "output_dir"),
         (Flag("--workers", "N|MIN:MAX", "Workers: N begins with N and goes on with whoever is left; MIN:MAX begins with MIN, takes in up to MAX, and waits below MIN."), "workers"),
         (Flag("--max-restarts", "N", "How often workers of this machine that died are started again, all together; 0: never, -1 (default): as often as it takes."), "max_restarts"),

@@ -1,35 +1,7 @@
 using System.Collections.Immutable;
+using Sora.Protocol.Jobs;
 
 namespace Sora.Federation.Rounds;
-
-/// <summary>When a round ends.</summary>
-public enum FederationMode
-{
-    /// <summary>A cohort trains on the same model; the round closes by quorum and deadline.</summary>
-    Synchronous,
-    /// <summary>Everybody trains all the time; a round is a buffer of so many updates (FedBuff, Nguyen et al. 2022).</summary>
-    Asynchronous,
-}
-
-/// <summary>The numbers an update travels in.</summary>
-public enum UpdateQuantization
-{
-    /// <summary>32-bit floating point: as computed.</summary>
-    Fp32,
-    /// <summary>16-bit floating point.</summary>
-    Fp16,
-    /// <summary>8-bit integers with a scale a block.</summary>
-    Int8,
-}
-
-/// <summary>Who adds the noise.</summary>
-public enum PrivacyModel
-{
-    /// <summary>The coordinator, which sees the sum.</summary>
-    Central,
-    /// <summary>Each site, before anything leaves it.</summary>
-    Local,
-}
 
 /// <summary>The federated section of a job, with every default filled in: immutable and validated once (<see cref="FederationValidation"/>).</summary>
 public sealed record FederationSettings
@@ -76,9 +48,6 @@ public sealed record FederationSettings
     /// <summary><c>strategy</c>: how updates become the next model.</summary>
     public StrategySettings Strategy { get; init; } = new("fedavg");
 
-    /// <summary><c>lora</c>: null: all parameters are trained and travel.</summary>
-    public LoraSettings? Lora { get; init; }
-
     /// <summary><c>quantization</c>: the numbers an update travels in.</summary>
     public UpdateQuantization Quantization { get; init; } = UpdateQuantization.Fp32;
 
@@ -101,11 +70,6 @@ public sealed record StrategySettings(string Name)
     /// <inheritdoc/>
     public override int GetHashCode() => HashCode.Combine(Name, Parameters.Count);
 }
-
-/// <summary>Low-rank adapters (Hu et al. 2021): only they are trained and travel.</summary>
-/// <param name="Rank"><c>r</c>.</param>
-/// <param name="Alpha"><c>lora_alpha</c>.</param>
-public sealed record LoraSettings(int Rank = 8, double Alpha = 16);
 
 /// <summary>Secure aggregation: the coordinator sees sums only.</summary>
 /// <param name="Threshold"><c>threshold</c>: the share of the cohort that must stay to the end.</param>

@@ -83,8 +83,6 @@ public static class FederationValidation
 
     private static void CheckUpdates(Checker check, FederationSettings settings)
     {
-        check.That("lora.r", settings.Lora is null or { Rank: >= 1 }, "use 1 or more");
-        check.That("lora.lora_alpha", settings.Lora is null or { Alpha: > 0 }, "use a positive number");
         check.That("quantization", settings.SecureAggregation is null || settings.Quantization == UpdateQuantization.Fp32,
             "secure aggregation has fixed-point numbers of its own: use fp32");
     }

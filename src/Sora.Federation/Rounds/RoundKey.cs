@@ -1,3 +1,5 @@
+using Sora.Protocol.Jobs;
+
 namespace Sora.Federation.Rounds;
 
 /// <summary>An attempt at a round. Both count from 1, and no pair is ever used twice in a run.</summary>

@@ -23,5 +23,5 @@ internal static class JobPaths
     }
 
     // With a null character it is no path anywhere; whoever opens it says so.
-    private static bool IsPath(string text) => text.Length > 0 && text != DotnetDocs && !text.Contains("://", StringComparison.Ordinal) && !text.Contains('\0');
+    private static bool IsPath(string text) => text.Length > 0 && !(text == DotnetDocs || text.StartsWith(DotnetDocs + ":", StringComparison.Ordinal)) && !text.Contains("://", StringComparison.Ordinal) && !text.Contains('\0');
 }

@@ -25,7 +25,7 @@ public static class JobSchema
         (TrainingJob)Build(typeof(TrainingJob), Keys, values);
 
     /// <summary>The keys that have a value of their own, of these and below them.</summary>
-    internal static IReadOnlyList<JobKey> LeavesOf(IReadOnlyList<JobKey> keys) => keys.SelectMany(key => key.IsSection ? key.Children : [key]).ToArray();
+    internal static IReadOnlyList<JobKey> LeavesOf(IReadOnlyList<JobKey> keys) => keys.SelectMany(key => key.IsSection ? LeavesOf(key.Children) : [key]).ToArray();
 
     /// <summary>A record with the given values, by path, and defaults for the rest.</summary>
     internal static object Build(Type type, IReadOnlyList<JobKey> keys, IReadOnlyDictionary<string, object?> values)

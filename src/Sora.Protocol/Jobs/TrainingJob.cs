@@ -22,6 +22,10 @@ public sealed record TrainingJob
     [JobKey("the network", Shorthand = "type")]
     public ModelSettings Model { get; init; } = new();
 
+    /// <summary>Rounds of sites that keep their data.</summary>
+    [JobKey("federated training: sites keep their data and send updates only", Shorthand = "rounds")]
+    public FederatedSection Federated { get; init; } = new();
+
     /// <summary>Folder for checkpoints, logs and the loss curve: relative to the working directory, because results belong where the user stands.</summary>
     [JobKey("folder for checkpoints, logs and pictures, relative to the working directory", Effect = JobEffect.None)]
     public string OutputDir { get; init; } = "";
@@ -196,7 +200,7 @@ public sealed record TrainingJob
 /// <summary>The text to train on.</summary>
 public sealed record DataSettings
 {
-    /// <summary>Files, folders, globs, URLs or <c>dotnet-docs</c>; or one folder made by <c>sora data prepare</c>.</summary>
+    /// <summary>Files, folders, globs, URLs, <c>dotnet-docs</c> or <c>dotnet-docs:ASSEMBLIES</c>; or one folder made by <c>sora data prepare</c>.</summary>
     [JobKey("files, folders, globs, URLs, dotnet-docs, or a folder made by 'sora data prepare'", Effect = JobEffect.Corpus, IsPath = true)]
     public IReadOnlyList<string> Train { get; init; } = [];
 

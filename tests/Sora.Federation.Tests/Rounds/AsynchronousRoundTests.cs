@@ -1,4 +1,5 @@
 using Sora.Federation.Rounds;
+using Sora.Protocol.Jobs;
 using static Sora.Federation.Tests.Rounds.Rehearsal;
 
 namespace Sora.Federation.Tests.Rounds;

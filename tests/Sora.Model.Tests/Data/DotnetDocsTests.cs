@@ -95,9 +95,26 @@ public class DotnetDocsTests
         folder.File("packs/Two.Ref/10.0.0/ref/net10.0/Two.xml", file.Replace("it", "that").Replace("N.A", "N.B"));
         folder.File("packs/Two.Ref/10.0.0/data/Other.xml", "<no/>");
 
-        var input = DotnetDocsInput.Find([folder["absent"], folder.Path], folder["nuget"]);
+        var input = DotnetDocsInput.Find("dotnet-docs", [folder["absent"], folder.Path], folder["nuget"]);
 
         Assert.Equal(["A.X\n\nGets it.\n", "B.X\n\nGets that.\n"], await TextAsync(input));
+    }
+
+    [Theory]
+    [InlineData("dotnet-docs:Two", "B.X\n\nGets that.\n")]
+    [InlineData("dotnet-docs:One, Absent", "A.X\n\nGets it.\n")]
+    [InlineData("dotnet-docs:*o", "B.X\n\nGets that.\n")]
+    public async Task Find_SomeAssemblies_ReadsTheirsOnly(string source, string expected)
+    {
+        using var folder = new TestFolder();
+        folder.File("packs/Ref/10.0.0/ref/net10.0/One.xml", """<doc><members><member name="P:N.A.X"><summary>Gets it.</summary></member></members></doc>""");
+        folder.File("packs/Ref/10.0.0/ref/net10.0/Two.xml", """<doc><members><member name="P:N.B.X"><summary>Gets that.</summary></member></members></doc>""");
+
+        var input = DotnetDocsInput.Find(source, [folder.Path], folder["nuget"]);
+
+        Assert.Equal([expected], await TextAsync(input));
+        Assert.Equal(source, input.Name);
+        Assert.Contains("matches none of the 2", Assert.Throws<SoraException>(() => DotnetDocsInput.Find("dotnet-docs:Three", [folder.Path], folder["nuget"])).Message);
     }
 
     [Fact]
@@ -108,14 +125,14 @@ public class DotnetDocsTests
         folder.File("nuget/lib/1.0.0/lib/net8.0/Lib.dll", "");
         folder.File("nuget/lib/1.0.0/build/unrelated.xml", "<no/>");
 
-        Assert.Equal(["N.A\n\nA class.\n"], await TextAsync(DotnetDocsInput.Find([folder.Path], folder["nuget"])));
+        Assert.Equal(["N.A\n\nA class.\n"], await TextAsync(DotnetDocsInput.Find("dotnet-docs", [folder.Path], folder["nuget"])));
     }
 
     [Fact]
     public void Find_NothingThere_SaysWhatToInstall()
     {
         using var folder = new TestFolder();
-        var error = Assert.Throws<SoraException>(() => DotnetDocsInput.Find([folder.Path], folder["nuget"]));
+        var error = Assert.Throws<SoraException>(() => DotnetDocsInput.Find("dotnet-docs", [folder.Path], folder["nuget"]));
         Assert.Equal(ExitCode.InvalidInput, error.ExitCode);
         Assert.Contains("Install the .NET 10 SDK", error.Message);
     }

@@ -107,16 +107,17 @@ public class JobJsonTests
     private static string ToYaml(Dictionary<string, object?> values)
     {
         var yaml = new StringBuilder();
-        foreach (var key in JobSchema.Keys)
+        Add(JobSchema.Keys, "");
+        return yaml.ToString();
+
+        void Add(IReadOnlyList<JobKey> keys, string indentation)
         {
-            if (!key.IsSection) yaml.Append(key.Name).Append(": ").AppendLine(Scalar(values[key.Path]));
-            else
+            foreach (var key in keys)
             {
-                yaml.Append(key.Name).AppendLine(":");
-                foreach (var child in key.Children) yaml.Append("  ").Append(child.Name).Append(": ").AppendLine(Scalar(values[child.Path]));
+                yaml.Append(indentation).Append(key.Name).Append(": ").AppendLine(key.IsSection ? "" : Scalar(values[key.Path]));
+                if (key.IsSection) Add(key.Children, indentation + "  ");
             }
         }
-        return yaml.ToString();
     }
 
     private static string Scalar(object? value) => value switch

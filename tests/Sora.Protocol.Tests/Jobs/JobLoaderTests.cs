@@ -159,7 +159,7 @@ public class JobLoaderTests
         {
             var path = Path.Combine(folder.FullName, "job.yaml");
             File.WriteAllText(path, """
-                data: {train: [text.txt, ../up/*.txt, dotnet-docs, ./dotnet-docs, "https://example.org/a.txt", /abs/b.txt], cache_dir: cache}
+                data: {train: [text.txt, ../up/*.txt, dotnet-docs, "dotnet-docs:System.Linq", ./dotnet-docs, "https://example.org/a.txt", /abs/b.txt], cache_dir: cache}
                 tokenizer: {type: file, path: tok/tokenizer.json}
                 output_dir: out
                 """);
@@ -174,7 +174,7 @@ public class JobLoaderTests
 
             string[] expected =
             [
-                Path.Combine(folder.FullName, "text.txt"), Path.GetFullPath(Path.Combine(folder.FullName, "../up/*.txt")), "dotnet-docs",
+                Path.Combine(folder.FullName, "text.txt"), Path.GetFullPath(Path.Combine(folder.FullName, "../up/*.txt")), "dotnet-docs", "dotnet-docs:System.Linq",
                 Path.Combine(folder.FullName, "dotnet-docs"), "https://example.org/a.txt", Path.GetFullPath("/abs/b.txt"),
             ];
             Assert.Equal(expected, ofFile.Data.Train);

@@ -1,4 +1,5 @@
 using System.Globalization;
+using System.IO.Enumeration;
 using System.IO.Hashing;
 using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
@@ -8,31 +9,36 @@ namespace Sora.Model.Data.Sources;
 
 /// <summary>
 /// Real text on every machine that can build this: the XML documentation in the .NET SDK's reference packs, or where there are
-/// none that of the restored NuGet packages. One document a documented member; prose that was seen before is dropped.
+/// none that of the restored NuGet packages; or of some assemblies only, a text of its own for each who asks. One document a documented member; prose that was seen before is dropped.
 /// </summary>
 internal sealed class DotnetDocsInput : CorpusInput
 {
     private readonly IReadOnlyList<FileInfo> _files;
     private readonly Lazy<IReadOnlyList<string>> _documents;
 
-    private DotnetDocsInput(IReadOnlyList<FileInfo> files)
+    private DotnetDocsInput(string name, IReadOnlyList<FileInfo> files)
     {
+        Name = name;
         _files = files;
         _documents = new(Extract);
         Bytes = files.Sum(file => file.Length);
     }
 
-    public override string Name => InputList.DotnetDocs;
+    public override string Name { get; }
 
     public override long Bytes { get; }
 
     public override string Stamp => string.Join('\n', _files.Select(file => string.Create(CultureInfo.InvariantCulture, $"{file.FullName} {file.Length} {file.LastWriteTimeUtc.Ticks}")));
 
-    /// <summary>Finds the documentation on this machine.</summary>
-    /// <exception cref="SoraException">There is none.</exception>
-    public static DotnetDocsInput Find() => Find(DotnetRoots(), NuGetFolder());
+    /// <summary>Whether a source of <c>data.train</c> is the documentation, or that of some assemblies.</summary>
+    public static bool IsNamed(string source) => source == InputList.DotnetDocs || source.StartsWith(InputList.DotnetDocs + ":", StringComparison.Ordinal);
 
-    internal static DotnetDocsInput Find(IEnumerable<string> dotnetRoots, string nuGetFolder)
+    /// <summary>Finds the documentation on this machine.</summary>
+    /// <param name="source"><c>dotnet-docs</c>; or <c>dotnet-docs:ASSEMBLIES</c>, with <c>*</c> for any letters and commas between several.</param>
+    /// <exception cref="SoraException">There is none.</exception>
+    public static DotnetDocsInput Find(string source) => Find(source, DotnetRoots(), NuGetFolder());
+
+    internal static DotnetDocsInput Find(string source, IEnumerable<string> dotnetRoots, string nuGetFolder)
     {
         var files = dotnetRoots.Select(root => XmlFiles(Path.Combine(root, "packs"), IsReferenceDocumentation)).FirstOrDefault(found => found.Count > 0)
             ?? XmlFiles(nuGetFolder, path => File.Exists(Path.ChangeExtension(path, ".dll")));
@@ -40,7 +46,12 @@ internal sealed class DotnetDocsInput : CorpusInput
             throw new SoraException(
                 $"There is no {InputList.DotnetDocs} on this machine: neither reference packs in a .NET SDK's 'packs' folder nor documentation in {nuGetFolder}. " +
                 "Install the .NET 10 SDK (https://dot.net), or set DOTNET_ROOT to it, or name other text in data.train.", ExitCode.InvalidInput);
-        return new(files);
+        if (source == InputList.DotnetDocs)
+            return new(source, files);
+        var assemblies = source[(InputList.DotnetDocs.Length + 1)..].Split(',', StringSplitOptions.TrimEntries | StringSplitOptions.RemoveEmptyEntries);
+        var ofThese = files.Where(file => assemblies.Any(assembly => FileSystemName.MatchesSimpleExpression(assembly, Path.GetFileNameWithoutExtension(file.Name), ignoreCase: false))).ToList();
+        return ofThese.Count > 0 ? new(source, ofThese) : throw new SoraException(
+            $"{source} matches none of the {files.Count} documented assemblies on this machine. Write their names, such as {InputList.DotnetDocs}:System.Linq or {InputList.DotnetDocs}:System.Xml.*.", ExitCode.InvalidInput);
     }
 
     public override async IAsyncEnumerable<TextBatch> ReadAsync([EnumeratorCancellation] CancellationToken cancellationToken)

@@ -21,7 +21,7 @@ internal static class InputList
         var files = new HashSet<string>(OperatingSystem.IsWindows() ? StringComparer.OrdinalIgnoreCase : StringComparer.Ordinal);
         foreach (var source in settings.Train)
         {
-            if (source == DotnetDocs) inputs.Add(DotnetDocsInput.Find());
+            if (DotnetDocsInput.IsNamed(source)) inputs.Add(DotnetDocsInput.Find(source));
             else if (IsUrl(source)) inputs.Add(await downloads.GetAsync(new Uri(source), settings.TextField, progress, cancellationToken));
             else inputs.AddRange(FindFiles(source).Where(path => files.Add(Path.GetFullPath(path))).Select(path => new FileInput(path, settings.TextField)));
         }

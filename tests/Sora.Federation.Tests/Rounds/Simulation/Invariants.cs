@@ -1,6 +1,7 @@
 using System.Globalization;
 using System.Runtime.CompilerServices;
 using Sora.Federation.Rounds;
+using Sora.Protocol.Jobs;
 
 namespace Sora.Federation.Tests.Rounds.Simulation;
 

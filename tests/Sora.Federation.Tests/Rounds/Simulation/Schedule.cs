@@ -1,4 +1,5 @@
 using Sora.Federation.Rounds;
+using Sora.Protocol.Jobs;
 
 namespace Sora.Federation.Tests.Rounds.Simulation;
 
