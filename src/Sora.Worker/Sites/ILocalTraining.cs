@@ -1,3 +1,4 @@
+using Sora.Federation.Policies;
 using Sora.Federation.Rounds;
 using Sora.Protocol.Jobs;
 
@@ -8,6 +9,11 @@ namespace Sora.Worker.Sites;
 /// <param name="Job">The resolved job.</param>
 /// <param name="Site">The name this site is registered under.</param>
 public sealed record SiteAssignment(FederatedRun Run, TrainingJob Job, string Site);
+
+/// <summary>What local training would do for a run; the policy is asked about it.</summary>
+/// <param name="Data">The data it would read.</param>
+/// <param name="Content">What its updates would hold.</param>
+public sealed record LocalPlan(IReadOnlyList<SiteDataSet> Data, UpdateContent Content);
 
 /// <summary>What local training makes of a global model.</summary>
 /// <param name="Values">The trained parameters minus those it began with, in the model's order; taken over by the caller.</param>
@@ -23,13 +29,13 @@ public sealed record LocalEvaluation(double Loss, double Examples);
 /// <summary>Where the numbers of a site come from.</summary>
 public interface ILocalTrainingSource
 {
-    /// <summary>Which of the site's data a job reads. Nothing is read to answer: the policy has not been asked yet.</summary>
+    /// <summary>What a run would be given. No data is read to answer: the policy has not been asked yet.</summary>
     /// <exception cref="SoraException">The site has not what the job needs.</exception>
-    IReadOnlyList<SiteDataSet> Choose(SiteAssignment assignment, IReadOnlyList<SiteDataSet> data);
+    LocalPlan Plan(SiteAssignment assignment, IReadOnlyList<SiteDataSet> data);
 
     /// <summary>Prepares for a run, on the thread that all its training will be done on, once the policy has permitted a round.</summary>
     /// <exception cref="SoraException">The site's data or machine is not fit for the job.</exception>
-    ILocalTraining Open(SiteAssignment assignment, IReadOnlyList<SiteDataSet> data);
+    ILocalTraining Open(SiteAssignment assignment, LocalPlan plan);
 }
 
 /// <summary>

@@ -11,6 +11,9 @@ namespace Sora.Worker.Sites;
 /// <summary>A connection on which the site was let in, and what lets its other calls through.</summary>
 internal sealed record AdmittedConnection(CoordinatorClient Client, string Ticket);
 
+/// <summary>A global model is not to be had.</summary>
+internal sealed class ModelException(string message, Exception? inner = null) : SoraException(message, Sora.Protocol.Jobs.ExitCode.InvalidInput, inner);
+
 /// <summary>Global models of a run on this site's disk, fetched once each and checked against the hash they were announced with.</summary>
 internal sealed class ModelCache(string folder, long parameters, Awaitable<AdmittedConnection> connection, TimeProvider time)
 {
@@ -18,11 +21,11 @@ internal sealed class ModelCache(string folder, long parameters, Awaitable<Admit
     private static readonly TimeSpan Pause = TimeSpan.FromSeconds(1);
 
     /// <summary>The parameters of a model. While no coordinator is there this waits.</summary>
-    /// <exception cref="SoraException">What came is not the model.</exception>
+    /// <exception cref="ModelException">What came is not the model.</exception>
     public async Task<float[]> ReadAsync(ModelVersion model, CancellationToken cancellationToken)
     {
         if (parameters > Array.MaxLength)
-            throw new SoraException($"The model has {parameters} parameters; a site trains at most {Array.MaxLength}.", ExitCode.InvalidInput);
+            throw new ModelException($"The model has {parameters} parameters; a site trains at most {Array.MaxLength}.");
         var path = Path.Combine(folder, $"{model.Number}.f32");
         if (!File.Exists(path))
             await FetchAsync(model, path, cancellationToken);
@@ -38,7 +41,7 @@ internal sealed class ModelCache(string folder, long parameters, Awaitable<Admit
             }
             file.Close();
             File.Delete(path);
-            throw new SoraException($"Model {model.Number} is not the one that was announced: its SHA-256 differs.", ExitCode.InvalidInput);
+            throw new ModelException($"Model {model.Number} is not the one that was announced: its SHA-256 differs.");
         }, cancellationToken);
         return values;
     }
@@ -68,7 +71,7 @@ internal sealed class ModelCache(string folder, long parameters, Awaitable<Admit
             }
             catch (RpcException e)
             {
-                throw new SoraException($"The coordinator does not give out model {model.Number}: {e.Status.Detail}", ExitCode.Failure, e);
+                throw new ModelException($"The coordinator does not give out model {model.Number}: {e.Status.Detail}", e);
             }
             await Task.Delay(Pause, time, cancellationToken);
         }
@@ -83,7 +86,7 @@ internal sealed class ModelCache(string folder, long parameters, Awaitable<Admit
         {
             var content = call.ResponseStream.Current.Content;
             if (file.Position + content.Length > parameters * sizeof(float))
-                throw new SoraException($"Model {model.Number} is larger than the {parameters} parameters of this run.", ExitCode.InvalidInput);
+                throw new ModelException($"Model {model.Number} is larger than the {parameters} parameters of this run.");
             await file.WriteAsync(content.Memory, cancellationToken);
         }
     }

@@ -1,5 +1,6 @@
 using Sora.Federation.Policies;
 using Sora.Federation.Rounds;
+using Sora.Protocol.Jobs;
 
 namespace Sora.Worker.Sites;
 
@@ -18,7 +19,7 @@ internal sealed record RoundRuling(RoundRequest? Request, IReadOnlyList<string> 
 /// Puts to the policy what a run asks of the site. All of it is the run as this process carries it out (who proved to be the coordinator, what
 /// is read, clipped, noised and sent), never a claim of the coordinator about itself.
 /// </summary>
-internal sealed class RoundJudge(PolicySource policies, SiteAssignment assignment, IReadOnlyList<string> dataSets, SitePrivacy privacy, TimeProvider time)
+internal sealed class RoundJudge(PolicySource policies, SiteAssignment assignment, LocalPlan plan, SitePrivacy privacy, TimeProvider time)
 {
     // The only rule whose answer changes by itself.
     private const string OpeningHours = "opening_hours.open";
@@ -53,9 +54,9 @@ internal sealed class RoundJudge(PolicySource policies, SiteAssignment assignmen
         Coordinator = coordinator,
         Round = round,
         Rounds = _settings.Rounds,
-        DataSets = dataSets,
+        DataSets = [.. plan.Data.Select(data => data.Name)],
         Strategy = _settings.Strategy.Name,
-        Update = _settings.Lora is null ? UpdateContent.Full : UpdateContent.Adapter,
+        Update = plan.Content,
         LocalSteps = localSteps > 0 ? localSteps : null,
         LocalEpochs = localEpochs > 0 ? localEpochs : null,
         ClippingNorm = _settings.DifferentialPrivacy?.ClippingNorm,

@@ -1,3 +1,4 @@
+using System.Buffers;
 using System.Buffers.Binary;
 using System.IO.Hashing;
 using MessagePack;
@@ -158,7 +159,7 @@ internal sealed class SiteJournal : ISiteJournal
 
     private static byte[] Pack(SiteRecord record)
     {
-        var buffer = new System.Buffers.ArrayBufferWriter<byte>();
+        var buffer = new ArrayBufferWriter<byte>();
         var writer = new MessagePackWriter(buffer);
         switch (record)
         {

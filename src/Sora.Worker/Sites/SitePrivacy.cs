@@ -3,6 +3,7 @@ using Sora.Federation.Policies;
 using Sora.Federation.Privacy;
 using Sora.Federation.Rounds;
 using Sora.Protocol.Jobs;
+using SiteState = Sora.Federation.Policies.SiteState;
 
 namespace Sora.Worker.Sites;
 

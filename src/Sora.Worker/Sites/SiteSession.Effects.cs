@@ -1,6 +1,7 @@
 using Microsoft.Extensions.Logging;
 using Sora.Federation.Audit;
 using Sora.Federation.Policies;
+using Sora.Federation.Privacy;
 using Sora.Federation.Rounds;
 using Sora.Protocol.Jobs;
 using Sora.Worker.Session;
@@ -87,28 +88,25 @@ internal sealed partial class SiteSession
     private async Task<RoundSiteEvent?> TrainAsync(RoundAnnounced round, CancellationToken cancellationToken)
     {
         var run = _run!;
+        float[] model;
         try
         {
-            var model = await _models!.ReadAsync(round.Model, cancellationToken);
+            model = await _models!.ReadAsync(round.Model, cancellationToken);
             run.Privacy.Reserve(round.Round);
-            if (run.Privacy.SpentOnRun is { } spent)
-                _audit.Append(new PrivacySpent(run.Job, round.Round.Round, spent.Epsilon, spent.Delta));
-            var (update, loss) = await _thread.RunAsync(() =>
-            {
-                cancellationToken.ThrowIfCancellationRequested();
-                _training ??= _openTraining!();
-                var trained = _training.Train(round, model, run.Assignment.Run.Settings, cancellationToken);
-                return (trained, _policies.Releasable(trained.Loss, _training.Examples));
-            });
-            cancellationToken.ThrowIfCancellationRequested();
-            if (update.Values.Length != model.Length || !(update.Weight > 0 && double.IsFinite(update.Weight)))
-                throw new SoraException($"Local training gave {update.Values.Length} values of weight {update.Weight} for a model of {model.Length} parameters.", ExitCode.Failure);
-            var offer = await Task.Run(() =>
-            {
-                run.Privacy.Protect(update.Values);
-                return PreparedUpdate.Write(run.Updates, run.Assignment, round, update, loss);
-            }, CancellationToken.None);
-            return new LocalRoundTrained(offer);
+        }
+        catch (OperationCanceledException) when (cancellationToken.IsCancellationRequested)
+        {
+            return null;
+        }
+        catch (Exception e) when (e is ModelException or BudgetExhaustedException)
+        {
+            return Failed(round.Round, e.Message);
+        }
+        if (run.Privacy.SpentOnRun is { } spent)
+            _audit.Append(new PrivacySpent(run.Job, round.Round.Round, spent.Epsilon, spent.Delta));
+        try
+        {
+            return new LocalRoundTrained(await ComputeAsync(run, round, model, cancellationToken));
         }
         catch (OperationCanceledException) when (cancellationToken.IsCancellationRequested)
         {
@@ -117,17 +115,41 @@ internal sealed partial class SiteSession
         }
         catch (SoraException e)
         {
-            LogFailed(round.Round.ToString(), e.Message);
             run.Privacy.Return(round.Round);
-            return new LocalRoundFailed(round.Round, e.Message);
+            return Failed(round.Round, e.Message);
         }
         catch (Exception e)
         {
             LogUnexpected(e);
             run.Privacy.Return(round.Round);
             // Of what nobody foresaw only the kind leaves: its text may hold anything.
-            return new LocalRoundFailed(round.Round, $"unexpected {e.GetType().Name} in local training");
+            return Failed(round.Round, $"unexpected {e.GetType().Name} in local training");
         }
+    }
+
+    private async Task<UpdateOffer> ComputeAsync(SiteRun run, RoundAnnounced round, float[] model, CancellationToken cancellationToken)
+    {
+        var (update, loss) = await _thread.RunAsync(() =>
+        {
+            cancellationToken.ThrowIfCancellationRequested();
+            _training ??= _openTraining!();
+            var trained = _training.Train(round, model, run.Assignment.Run.Settings, cancellationToken);
+            return (trained, _policies.Releasable(trained.Loss, _training.Examples));
+        });
+        cancellationToken.ThrowIfCancellationRequested();
+        if (update.Values.Length != model.Length || !(update.Weight > 0 && double.IsFinite(update.Weight)))
+            throw new SoraException($"Local training gave {update.Values.Length} values of weight {update.Weight} for a model of {model.Length} parameters.", ExitCode.Failure);
+        return await Task.Run(() =>
+        {
+            run.Privacy.Protect(update.Values);
+            return PreparedUpdate.Write(run.Updates, run.Assignment, round, update, loss);
+        }, CancellationToken.None);
+    }
+
+    private LocalRoundFailed Failed(RoundKey round, string reason)
+    {
+        LogFailed(round.ToString(), reason);
+        return new LocalRoundFailed(round, reason);
     }
 
     private void Send(UpdateOffer offer, int nextChunk)
@@ -159,8 +181,7 @@ internal sealed partial class SiteSession
         }
         catch (SoraException e)
         {
-            LogFailed(offer.Id.Round.ToString(), e.Message);
-            return new LocalRoundFailed(offer.Id.Round, e.Message);
+            return Failed(offer.Id.Round, e.Message);
         }
     }
 

@@ -228,11 +228,11 @@ internal sealed partial class SiteSession : ILinkOwner
 
     private void TakeUp(SiteAssignment assignment, SiteAdmission admission)
     {
-        var chosen = _source.Choose(assignment, _options.Data);
+        var plan = _source.Plan(assignment, _options.Data);
         _run = SiteRun.Open(_options.StateDir, assignment, admission, _openJournal, _options.Time);
-        _judge = new RoundJudge(_policies, assignment, [.. chosen.Select(data => data.Name)], _run.Privacy, _options.Time);
+        _judge = new RoundJudge(_policies, assignment, plan, _run.Privacy, _options.Time);
         _models = new ModelCache(_run.Models, assignment.Run.Chunks.Parameters, _connection, _options.Time);
-        _openTraining = () => _source.Open(assignment, chosen);
+        _openTraining = () => _source.Open(assignment, plan);
         _state = _run.Restored with { Draining = _leaving };
     }
 
