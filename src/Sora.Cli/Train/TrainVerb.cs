@@ -3,6 +3,7 @@ using Sora.Cli.Config;
 using Sora.Cli.Display;
 using Sora.Cli.Shell;
 using Sora.Cli.Worker;
+using Sora.Model.Checkpoints;
 using Sora.Protocol.Jobs;
 using Sora.Protocol.Runs;
 
@@ -60,6 +61,7 @@ internal static class TrainVerb
                 var loaded = job.Load(result);
                 if (loaded.Job.Federated.IsOn)
                     throw new SoraException("The job has a section 'federated': its data stays with the sites. 'sora train' trains where the data is; leave the section out, or set federated.rounds=0.", ExitCode.Usage);
+                loaded = BaseModel.Complete(loaded);
                 var options = new TrainOptions(
                     ResumeCommand.Of(Environment.GetEnvironmentVariable(ResumeCommand.ProgramVariable), result.Tokens.Select(token => token.Value)), result.GetRequiredValue(resume), result.GetValue(overwrite), result.GetRequiredValue(listen), result.GetValue(local),
                     result.GetValue(coordinator) is { } list ? CoordinatorList.Parse(list) : [], result.GetValue(tokenFile));

@@ -2,6 +2,7 @@ using System.Buffers;
 using System.Buffers.Binary;
 using System.Runtime.InteropServices;
 using MessagePack;
+using Sora.Federation.Policies;
 using Sora.Federation.Rounds;
 using Sora.Federation.SecureAggregation;
 using Sora.Protocol.Jobs;
@@ -24,6 +25,17 @@ public static class SecureMessageFormat
     public static bool Knows(ReadOnlyMemory<byte> message) => KindOf(message) is
         "secure-plan:v1" or "advertised-keys:v1" or "key-roster:v1" or "key-shares:v1" or "share-delivery:v1" or "masked-chunk:v1"
         or "survivor-set:v1" or "survivor-signature:v1" or "unmask-request:v1" or "unmask-shares:v1";
+
+    /// <summary>What a site's policy calls a message of a site.</summary>
+    public static string TypeOf(object message) => message switch
+    {
+        AdvertisedKeys => SiteMessages.Keys,
+        KeyShares => SiteMessages.Shares,
+        MaskedChunk => SiteMessages.MaskedUpdate,
+        SurvivorSignature => SiteMessages.Consistency,
+        UnmaskShares => SiteMessages.Unmask,
+        _ => throw new InvalidRoundMessageException($"A site's policy has no name for a {message.GetType().Name}: no site sends it."),
+    };
 
     /// <summary>Packs the plan of a secure attempt, which the coordinator announces before its first stage.</summary>
     public static byte[] Write(RoundKey round, SecureAggregationPlan plan) => Pack("secure-plan:v1", (round, plan), static (ref writer, said) =>
@@ -50,7 +62,7 @@ public static class SecureMessageFormat
 
     /// <summary>Packs everybody's keys.</summary>
     public static byte[] Write(RoundKey round, KeyRoster roster) => Pack("key-roster:v1", (round, roster), static (ref writer, said) =>
-        WriteList(ref writer, Begin(ref writer, 2, said).Message.Sites, WriteKeys));
+        WriteList(ref writer, Begin(ref writer, 2, said).Message.Sites, MaxSites, WriteKeys));
 
     /// <summary>Packs a site's shares for its neighbours.</summary>
     public static byte[] Write(RoundKey round, KeyShares shares) => Pack("key-shares:v1", (round, shares), static (ref writer, said) =>
@@ -58,7 +70,7 @@ public static class SecureMessageFormat
         var (_, shares) = Begin(ref writer, 4, said);
         WriteName(ref writer, shares.Site);
         WriteBytes(ref writer, shares.SelfMaskCommitment);
-        WriteList(ref writer, shares.Shares, WriteSealed);
+        WriteList(ref writer, shares.Shares, MaxSites, WriteSealed);
     });
 
     /// <summary>Packs the shares for a site.</summary>
@@ -66,7 +78,7 @@ public static class SecureMessageFormat
     {
         var (_, delivery) = Begin(ref writer, 3, said);
         WriteName(ref writer, delivery.Site);
-        WriteList(ref writer, delivery.Shares, WriteSealed);
+        WriteList(ref writer, delivery.Shares, MaxSites, WriteSealed);
     });
 
     /// <summary>Packs a part of a masked input: its values little-endian, as an update's are.</summary>
@@ -91,7 +103,7 @@ public static class SecureMessageFormat
     {
         var (_, request) = Begin(ref writer, 3, said);
         WriteNames(ref writer, request.Survivors);
-        WriteList(ref writer, request.Signatures, WriteSignature);
+        WriteList(ref writer, request.Signatures, MaxSites, WriteSignature);
     });
 
     /// <summary>Packs the shares that unmask the sum.</summary>
@@ -99,7 +111,7 @@ public static class SecureMessageFormat
     {
         var (_, shares) = Begin(ref writer, 3, said);
         WriteName(ref writer, shares.Site);
-        WriteList(ref writer, shares.Shares, WriteRevealed);
+        WriteList(ref writer, shares.Shares, MaxSites, WriteRevealed);
     });
 
     /// <summary>Unpacks any message, to be told apart by its type.</summary>
@@ -198,13 +210,6 @@ public static class SecureMessageFormat
 
     private static RevealedShare ReadRevealed(ref MessagePackReader reader) => ReadArray(ref reader, 3, static (ref share) =>
         new RevealedShare(ReadName(ref share), (ShareKind)ReadNumber(ref share, most: (int)ShareKind.MaskKey), ReadBytes(ref share)));
-
-    private static void WriteList<T>(ref MessagePackWriter writer, IReadOnlyList<T> list, WriteElements<T> write)
-    {
-        writer.WriteArrayHeader(list.Count);
-        foreach (var element in list)
-            write(ref writer, element);
-    }
 
     private static void WriteBytes(ref MessagePackWriter writer, byte[] bytes)
     {

@@ -1,6 +1,7 @@
 using System.Security.Cryptography;
 using CsCheck;
 using Sora.Federation.Identity;
+using Sora.Federation.Policies;
 using Sora.Federation.Rounds;
 using Sora.Federation.SecureAggregation;
 using Sora.Federation.Wire;
@@ -48,6 +49,17 @@ public sealed class SecureMessageFormatTests
     }
 
     [Fact]
+    public void A_policy_has_a_name_for_what_a_site_says_and_for_nothing_else()
+    {
+        Assert.Equal(SiteMessages.Keys, SecureMessageFormat.TypeOf(new AdvertisedKeys("a", [], [], [])));
+        Assert.Equal(SiteMessages.Shares, SecureMessageFormat.TypeOf(new KeyShares("a", [], [])));
+        Assert.Equal(SiteMessages.MaskedUpdate, SecureMessageFormat.TypeOf(new MaskedChunk("a", 0, default)));
+        Assert.Equal(SiteMessages.Consistency, SecureMessageFormat.TypeOf(new SurvivorSignature("a", [])));
+        Assert.Equal(SiteMessages.Unmask, SecureMessageFormat.TypeOf(new UnmaskShares("a", [])));
+        Assert.Throws<InvalidRoundMessageException>(() => SecureMessageFormat.TypeOf(new SurvivorSet([])));
+    }
+
+    [Fact]
     public void A_masked_part_travels_little_endian()
     {
         var message = SecureMessageFormat.Write(Round, new MaskedChunk("a", 0, new uint[] { 0x01020304 }));
@@ -59,8 +71,11 @@ public sealed class SecureMessageFormatTests
     public void A_key_that_is_too_long_and_a_federation_that_is_too_large_are_refused()
     {
         Assert.Throws<InvalidRoundMessageException>(() => SecureMessageFormat.Write(Round, new SurvivorSignature("a", new byte[257])));
-        var crowd = SecureMessageFormat.Write(Round, new SurvivorSet([.. Enumerable.Repeat("a", 10_001)]));
-        Assert.Throws<InvalidRoundMessageException>(() => SecureMessageFormat.Read(crowd));
+        Assert.Throws<InvalidRoundMessageException>(() => SecureMessageFormat.Write(Round, new SurvivorSet([.. Enumerable.Repeat("a", 10_001)])));
+        var one = SecureMessageFormat.Write(Round, new SurvivorSet(["a"]));
+        byte[] crowd = [.. one[..^3], 0xdc, 10_001 >> 8, 10_001 & 0xff, .. Enumerable.Repeat(one[^2..], 10_001).SelectMany(name => name)];
+        var refused = Assert.Throws<InvalidRoundMessageException>(() => SecureMessageFormat.Read(crowd));
+        Assert.Contains("list of 10001", refused.Message, StringComparison.Ordinal);
         Assert.Throws<InvalidRoundMessageException>(() => SecureMessageFormat.Write(Round, new MaskedChunk("a", 0, new uint[1_000_001])));
     }
 

@@ -59,7 +59,7 @@ internal static class WireValues
         from quorum in Gen.Int[0, 1]
         from fraction in Gen.Double[0.01, 1]
         from deadline in Gen.Double[1, 10_000_000]
-        from strategy in Gen.OneOfConst("fedavg", "fedavgm", "fedadam", "scaffold")
+        from strategy in Gen.OneOfConst("fedavg", "fedavgm", "fedadam", "diloco")
         from rate in Gen.Double[0.001, 1000]
         from secure in Gen.Bool
         from quantization in Gen.Enum<UpdateQuantization>()
