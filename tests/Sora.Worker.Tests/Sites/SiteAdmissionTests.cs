@@ -6,6 +6,7 @@ using Sora.Protocol.Jobs;
 
 namespace Sora.Worker.Tests.Sites;
 
+[Collection(SiteCollection.Name)]
 public class SiteAdmissionTests
 {
     [Fact]

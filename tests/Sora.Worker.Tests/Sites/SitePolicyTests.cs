@@ -6,6 +6,7 @@ using Sora.Protocol.Api;
 
 namespace Sora.Worker.Tests.Sites;
 
+[Collection(SiteCollection.Name)]
 public class SitePolicyTests
 {
     private static readonly float[] Model = new float[TestRun.Parameters];

@@ -4,6 +4,7 @@ using Sora.Protocol.Jobs;
 
 namespace Sora.Worker.Tests.Sites;
 
+[Collection(SiteCollection.Name)]
 public class SitePrivacyTests
 {
     private const string Permits = "{max_epsilon_per_job: 100, max_epsilon_total: 100, max_delta: 1e-5, trust_coordinator_noise: true}";

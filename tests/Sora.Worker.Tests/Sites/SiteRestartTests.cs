@@ -5,6 +5,7 @@ using Sora.Worker.Sites;
 
 namespace Sora.Worker.Tests.Sites;
 
+[Collection(SiteCollection.Name)]
 public class SiteRestartTests
 {
     private static readonly float[] Model = new float[TestRun.Parameters];

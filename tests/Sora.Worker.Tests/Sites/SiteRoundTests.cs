@@ -7,6 +7,7 @@ using Sora.Worker.Sites;
 
 namespace Sora.Worker.Tests.Sites;
 
+[Collection(SiteCollection.Name)]
 public class SiteRoundTests
 {
     private static readonly float[] Model = [.. Enumerable.Range(0, TestRun.Parameters).Select(i => i / 10f)];
