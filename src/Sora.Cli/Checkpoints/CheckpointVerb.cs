@@ -4,6 +4,7 @@ using System.Text.Json;
 using Sora.Cli.Display;
 using Sora.Cli.Shell;
 using Sora.Model.Checkpoints;
+using Sora.Model.Checkpoints.Adapters;
 using Sora.Model.Checkpoints.Storage;
 using Sora.Protocol.Jobs;
 
@@ -12,7 +13,7 @@ namespace Sora.Cli.Checkpoints;
 /// <summary><c>sora checkpoint</c>: what a run left behind, and whether it is sound.</summary>
 internal static class CheckpointVerb
 {
-    public static Command Create() => new Verb("checkpoint", "List, show and verify checkpoints.") { List(), Show(), Verify() };
+    public static Command Create() => new Verb("checkpoint", "List, show, verify and merge checkpoints.") { List(), Show(), Verify(), Merge() };
 
     private static Verb List()
     {
@@ -57,6 +58,23 @@ internal static class CheckpointVerb
                 foreach (var problem in problems) Console.Error.WriteLine($"sora: {problem}");
             }
             return damaged > 0 ? ExitCode.InvalidInput : ExitCode.Ok;
+        });
+        return verb;
+    }
+
+    private static Verb Merge()
+    {
+        var adapter = new Argument<string>("adapters") { Description = "A checkpoint of adapters (LoRA), the output folder of a run that has one, or a folder as PEFT writes it." };
+        var output = new Option<string>("--output") { Description = "Folder for the merged checkpoint; it must hold none.", HelpName = "DIR", Required = true };
+        var baseModel = new Option<string?>("--base-model") { Description = "Where the network lies that the adapters belong to, if not where it lay when they were trained.", HelpName = "DIR" };
+        var json = Json();
+        var verb = new Verb("merge", "Make one network out of adapters and the network they belong to.", "sora checkpoint merge runs/tuned --output runs/tuned-merged") { adapter, output, baseModel, json };
+        verb.SetAction(result =>
+        {
+            var merged = AdapterMerge.Merge(result.GetRequiredValue(adapter), result.GetRequiredValue(output), result.GetValue(baseModel));
+            Console.Out.WriteLine(result.GetValue(json)
+                ? JsonSerializer.Serialize(new { path = merged.Path, step = merged.Step, weights_sha256 = merged.WeightsSha256 })
+                : $"{merged.Path}\nweights: {merged.WeightsSha256}");
         });
         return verb;
     }

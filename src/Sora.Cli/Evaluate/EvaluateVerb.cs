@@ -26,16 +26,17 @@ internal static class EvaluateVerb
         var field = new Option<string>("--text-field") { Description = "The field of .jsonl and .parquet that holds the text.", HelpName = "NAME", DefaultValueFactory = _ => new DataSettings().TextField };
         var batch = new Option<int>("--batch-size") { Description = "Windows computed together.", HelpName = "N", DefaultValueFactory = _ => 8 };
         var device = new Option<string>("--device") { Description = "auto, cpu, cuda or cuda:N.", DefaultValueFactory = _ => "auto" };
+        var baseModel = new Option<string?>("--base-model") { Description = "Of adapters: where the network lies that they belong to, if not where it lay when they were trained.", HelpName = "DIR" };
         var json = new Option<bool>("--json") { Description = "Print the result as one JSON object." };
         var verb = new Verb("evaluate", "Measure loss, perplexity and bits per byte on text.",
             "sora evaluate runs/quickstart --data test.txt",
-            "sora evaluate my-model --data corpus/ --json") { model, data, field, batch, device, json };
+            "sora evaluate my-model --data corpus/ --json") { model, data, field, batch, device, baseModel, json };
         verb.SetAction((result, cancellationToken) =>
         {
             if (result.GetValue(batch) < 1) throw new SoraException("--batch-size must be 1 or more.", ExitCode.Usage);
             var inputs = result.GetRequiredValue(data);
             using var corpus = inputs is [var only] && PreparedCorpus.IsAt(only) ? PreparedCorpus.Open(only) : null;
-            using var loaded = LoadedModel.Load(result.GetRequiredValue(model), result.GetRequiredValue(device));
+            using var loaded = LoadedModel.Load(result.GetRequiredValue(model), result.GetRequiredValue(device), result.GetValue(baseModel));
             Warnings.Write(loaded.Warnings);
             var text = corpus is null
                 ? EvaluationText.ReadAsync(new DataSettings { Train = inputs, TextField = result.GetRequiredValue(field) }, loaded.Tokenizer, cancellationToken: cancellationToken).ToBlockingEnumerable(cancellationToken)

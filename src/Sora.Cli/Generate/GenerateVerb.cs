@@ -23,11 +23,12 @@ internal static class GenerateVerb
         var topP = new Option<double>("--top-p") { Description = "Sample from the likeliest tokens that hold this share of probability.", HelpName = "P", DefaultValueFactory = _ => defaults.TopP };
         var seed = new Option<long>("--seed") { Description = "The same seed gives the same text.", HelpName = "N", DefaultValueFactory = _ => defaults.Seed };
         var device = new Option<string>("--device") { Description = "auto, cpu, cuda or cuda:N.", DefaultValueFactory = _ => "auto" };
+        var baseModel = new Option<string?>("--base-model") { Description = "Of adapters: where the network lies that they belong to, if not where it lay when they were trained.", HelpName = "DIR" };
         var json = new Option<bool>("--json") { Description = "Print prompt and text as one JSON object." };
         var verb = new Verb("generate", "Continue text with a trained network.",
             "sora generate runs/quickstart --prompt 'Gets or sets the '",
             "sora generate runs/quickstart --temperature 0 --max-new-tokens 50 -p 'Returns'",
-            "echo 'Once' | sora generate my-model -p - --top-k 50 --seed 7") { model, prompt, count, temperature, topK, topP, seed, device, json };
+            "echo 'Once' | sora generate my-model -p - --top-k 50 --seed 7") { model, prompt, count, temperature, topK, topP, seed, device, baseModel, json };
         verb.SetAction((result, cancellationToken) =>
         {
             var options = new GenerationOptions
@@ -45,7 +46,7 @@ internal static class GenerateVerb
                 "-" => StandardText.Read(),
                 var given => given,
             };
-            using var loaded = LoadedModel.Load(result.GetRequiredValue(model), result.GetRequiredValue(device));
+            using var loaded = LoadedModel.Load(result.GetRequiredValue(model), result.GetRequiredValue(device), result.GetValue(baseModel));
             Warnings.Write(loaded.Warnings);
             var generator = new TextGenerator(loaded);
             if (generator.Shortened(text) is { } shortened)

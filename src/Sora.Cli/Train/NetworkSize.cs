@@ -9,7 +9,8 @@ namespace Sora.Cli.Train;
 /// <summary>How large a job's network is.</summary>
 /// <param name="Parameters">Trainable values.</param>
 /// <param name="FlopsPerToken">Floating-point operations of forward and backward.</param>
-internal sealed record NetworkSize(long Parameters, double FlopsPerToken)
+/// <param name="Frozen">Values that are not trained.</param>
+internal sealed record NetworkSize(long Parameters, double FlopsPerToken, long Frozen = 0)
 {
     /// <summary>Measures a network by building it without memory: the meta device keeps shapes only.</summary>
     /// <exception cref="SoraException">Its settings do not fit together, or libtorch cannot be loaded.</exception>
@@ -17,8 +18,8 @@ internal sealed record NetworkSize(long Parameters, double FlopsPerToken)
     {
         try
         {
-            using var model = ModelZoo.Create(job.Model, vocabSize, job.ContextLength, new Device(DeviceType.META));
-            return new NetworkSize(model.ParameterCount, model.FlopsPerToken(job.ContextLength));
+            using var model = ModelZoo.Create(job.Model, vocabSize, job.ContextLength, new Device(DeviceType.META), lora: job.Lora);
+            return new NetworkSize(model.TrainableCount, model.FlopsPerToken(job.ContextLength), job.Lora.IsOn ? model.ParameterCount : 0);
         }
         catch (Exception e) when (MemoryErrors.Explain(e) is { } explained)
         {

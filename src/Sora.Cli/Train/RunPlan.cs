@@ -21,7 +21,8 @@ internal sealed record RunPlan(
     /// <param name="parameters">Trainable values of the network.</param>
     /// <param name="flopsPerToken">Of forward and backward.</param>
     /// <param name="corpusTokens">Tokens to train on; null while the corpus is not prepared.</param>
-    public static RunPlan Of(TrainingJob job, WorkerRange range, int vocabSize, long parameters, double flopsPerToken, long? corpusTokens)
+    /// <param name="frozen">Values of the network that are not trained.</param>
+    public static RunPlan Of(TrainingJob job, WorkerRange range, int vocabSize, long parameters, double flopsPerToken, long? corpusTokens, long frozen = 0)
     {
         var workers = range.Start;
         var total = job.TokensPerStep * job.MaxSteps;
@@ -30,7 +31,7 @@ internal sealed record RunPlan(
             job.Name, LocalDevice.Of(job), JobKey.Spell(job.Dtype), workers, range.Most, job.Lanes, job.GlobalBatchSize, job.TokensPerStep, job.MaxSteps, total,
             corpusTokens is { } tokens and > 0 ? (double)total / tokens : null,
             vocabSize, parameters, flopsPerToken * job.TokensPerStep,
-            Memory(job, workers, vocabSize, parameters, optimizer),
+            Memory(job, workers, vocabSize, parameters, optimizer) + frozen * (job.Dtype == Precision.Bf16 ? 2 : Fp32),
             // Reduce-scatter and all-gather each send all but the worker's own share once.
             2 * (workers - 1) * parameters * Fp32 / workers,
             parameters * Fp32 + optimizer,

@@ -149,7 +149,7 @@ internal sealed class TrainCommand(LoadedJob loaded, TrainOptions options, Guard
     }
 
     private RunPlan Plan(WorkerRange workers, NetworkSize size, int vocabSize, long? tokens) =>
-        RunPlan.Of(_job, workers, vocabSize, size.Parameters, size.FlopsPerToken, tokens);
+        RunPlan.Of(_job, workers, vocabSize, size.Parameters, size.FlopsPerToken, tokens, size.Frozen);
 
     private void CheckMemory(RunPlan plan, int workers)
     {

@@ -3,6 +3,7 @@ using Sora.Cli.Config;
 using Sora.Cli.Display;
 using Sora.Cli.Shell;
 using Sora.Cli.Worker;
+using Sora.Model.Checkpoints;
 using Sora.Protocol.Jobs;
 using Sora.Protocol.Runs;
 
@@ -57,7 +58,7 @@ internal static class TrainVerb
             await using var display = new GuardedDisplay(RunDisplay.Create(isJson, TimeProvider.System));
             try
             {
-                var loaded = job.Load(result);
+                var loaded = BaseModel.Complete(job.Load(result));
                 if (loaded.Job.Federated.IsOn)
                     throw new SoraException("The job has a section 'federated': its data stays with the sites. 'sora train' trains where the data is; leave the section out, or set federated.rounds=0.", ExitCode.Usage);
                 var options = new TrainOptions(

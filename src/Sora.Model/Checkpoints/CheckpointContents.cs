@@ -31,7 +31,7 @@ public sealed record CheckpointContents
     /// <summary>What fixes the bits, in words: libtorch version, device class, threads.</summary>
     public required string Numerics { get; init; }
 
-    /// <summary>The weights, under the model's names, in fp32.</summary>
+    /// <summary>The weights, under the model's names, in fp32; of a job with adapters, theirs.</summary>
     public required IReadOnlyList<NamedTensor> Weights { get; init; }
 
     /// <summary>The optimizer's state, under names of its own.</summary>

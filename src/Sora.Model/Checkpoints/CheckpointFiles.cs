@@ -1,4 +1,5 @@
 using System.Text;
+using Sora.Model.Checkpoints.Adapters;
 using Sora.Model.Training;
 using Sora.Protocol.Jobs;
 using TorchSharp;
@@ -49,7 +50,10 @@ internal static class CheckpointFiles
         var tensors = layout.Weights.Concat(layout.Optimizer).Select(file => file.Name).ToHashSet(StringComparer.Ordinal);
         foreach (var file in Directory.GetFiles(folder).Where(file => !tensors.Contains(Path.GetFileName(file))))
             digests[Path.GetFileName(file)] = disk.Flush(file);
-        Put(HubConfig.FileName, HubConfig.ToUtf8(contents.Description));
+        if (contents.Job.Lora.IsOn)
+            Put(AdapterConfig.FileName, AdapterConfig.Of(contents.Job, contents.Description).ToUtf8(contents.Description));
+        else
+            Put(HubConfig.FileName, HubConfig.ToUtf8(contents.Description));
         Put(CheckpointFolder.JobFileName, Encoding.UTF8.GetBytes(JobJson.Write(contents.Job, indented: true)));
         foreach (var (name, utf8) in layout.Indexes())
             Put(name, utf8);

@@ -2,6 +2,7 @@ using System.Globalization;
 using System.Text.Encodings.Web;
 using System.Text.Json;
 using System.Text.Json.Nodes;
+using Sora.Model.Checkpoints.Adapters;
 using Sora.Model.Training;
 
 namespace Sora.Model.Checkpoints;
@@ -39,11 +40,12 @@ internal sealed class CheckpointLayout
     /// <param name="maxShardSize">Bytes of tensors in a file, at most; a tensor larger than that has a file of its own.</param>
     public static CheckpointLayout Of(ModelDescription model, IReadOnlyList<NamedTensor> weights, IReadOnlyList<NamedTensor> optimizer, long maxShardSize)
     {
+        var adapters = AdapterFiles.AreNamed([.. weights.Select(tensor => tensor.Name)]);
         var sizes = weights.Concat(optimizer).ToDictionary(tensor => tensor.Name, tensor => tensor.Value.numel() * tensor.Value.element_size(), StringComparer.Ordinal);
         var state = optimizer.Select(tensor => new HubTensor(tensor.Name, [tensor.Name])).ToList();
         var optimizerLimit = Math.Max(WorthAFile, state.Sum(BytesOf) / OptimizerFiles);
         return new CheckpointLayout(
-            Split(HubWeights.LayoutOf(model, weights.Select(tensor => tensor.Name)), HubWeights.FileName, maxShardSize, BytesOf),
+            Split(HubWeights.LayoutOf(model, weights.Select(tensor => tensor.Name)), adapters ? AdapterFiles.WeightsFileName : HubWeights.FileName, adapters ? long.MaxValue : maxShardSize, BytesOf), // PEFT reads one file
             Split(state, CheckpointFolder.OptimizerFileName, Math.Min(maxShardSize, optimizerLimit), BytesOf));
 
         long BytesOf(HubTensor tensor) => tensor.Parameters.Sum(name => sizes.TryGetValue(name, out var bytes)

@@ -9,13 +9,13 @@ public sealed class CheckpointMismatchException(string message) : SoraException(
 internal static class CheckpointMatch
 {
     // Keys of the network that change no tensor's shape or meaning.
-    private static readonly string[] _harmless = ["model.dropout", "model.initializer_range"];
+    private static readonly string[] _harmless = ["model.dropout", "model.initializer_range", "lora.lora_dropout"];
 
     public static IReadOnlyList<string> Check(CheckpointReader checkpoint, TrainingJob job, int vocabSize, string corpusSha256)
     {
         var differences = JobDifference.Between(Resolved(checkpoint.Job), Resolved(job)).Where(difference => difference.Key.Effect == JobEffect.Result).ToList();
         var fatal = differences
-            .Where(difference => !_harmless.Contains(difference.Key.Path) && (difference.Key.Path.StartsWith("model.", StringComparison.Ordinal) || difference.Key.Path == "optim"))
+            .Where(difference => !_harmless.Contains(difference.Key.Path) && IsOfState(difference.Key.Path))
             .Select(difference => $"{difference.Key.Path} is {difference.Before} in the checkpoint and {difference.After} in the job")
             .ToList();
         if (checkpoint.Manifest.VocabSize != vocabSize)
@@ -34,6 +34,9 @@ internal static class CheckpointMatch
                 $"{difference.Key.Path} was {difference.Before} when the checkpoint was made and is {difference.After} now: the run goes on, but its result is not that of either job from the start."),
         ];
     }
+
+    private static bool IsOfState(string key) =>
+        key.StartsWith("model.", StringComparison.Ordinal) || key.StartsWith("lora.", StringComparison.Ordinal) || key is "optim" or "base_model_sha256";
 
     // Positions left to the context length count as what they come to.
     private static TrainingJob Resolved(TrainingJob job) => job.Model.PositionEmbedding == PositionKind.Learned

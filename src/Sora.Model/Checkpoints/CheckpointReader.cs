@@ -1,4 +1,5 @@
 using System.Text;
+using Sora.Model.Checkpoints.Adapters;
 using Sora.Model.Tokenization;
 using Sora.Protocol.Jobs;
 
@@ -26,7 +27,10 @@ public sealed class CheckpointReader
     /// <summary>The job that made it.</summary>
     public TrainingJob Job => _job.Value;
 
-    /// <summary>The network.</summary>
+    /// <summary>Whether it holds adapters, and not the network they belong to.</summary>
+    public bool HoldsAdapters => AdapterFiles.AreIn(Path);
+
+    /// <summary>The network; not to be asked of adapters.</summary>
     public ModelDescription Model => _model.Value;
 
     /// <summary>Identity of the weights; see <see cref="Checkpoints.WeightsHash"/>.</summary>
@@ -37,7 +41,7 @@ public sealed class CheckpointReader
     public OwnedTensors ReadWeights()
     {
         using var files = WeightFiles.Open(Path);
-        return HubWeights.Import(Model, files.Files);
+        return HoldsAdapters ? TensorFiles.ReadAll(files.Files) : HubWeights.Import(Model, files.Files);
     }
 
     /// <summary>The optimizer's state in host memory, under the names it was saved with.</summary>

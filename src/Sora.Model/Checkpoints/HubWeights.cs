@@ -1,3 +1,4 @@
+using Sora.Model.Checkpoints.Adapters;
 using Sora.Model.Training;
 using Sora.Protocol.Jobs;
 using TorchSharp;
@@ -11,12 +12,16 @@ public static class HubWeights
     /// <summary>The file's name, where there is one only.</summary>
     public const string FileName = "model.safetensors";
 
-    /// <summary>The tensors of a model's files, in the order of the network.</summary>
+    /// <summary>The tensors of a model's files, in the order of the network; or of its adapters, which have their files' names already.</summary>
     /// <param name="model">What it is.</param>
     /// <param name="parameters">Names of our parameters.</param>
-    public static IReadOnlyList<HubTensor> LayoutOf(ModelDescription model, IEnumerable<string> parameters) => model.Architecture == HubArchitecture.Gpt2
-        ? HubLayout.Gpt2(model.Settings.NumHiddenLayers, model.TiedHead)
-        : [.. parameters.Select(name => new HubTensor(name, [name]))];
+    public static IReadOnlyList<HubTensor> LayoutOf(ModelDescription model, IEnumerable<string> parameters)
+    {
+        var names = parameters.ToList();
+        return model.Architecture == HubArchitecture.Gpt2 && !AdapterFiles.AreNamed(names)
+            ? HubLayout.Gpt2(model.Settings.NumHiddenLayers, model.TiedHead)
+            : [.. names.Select(name => new HubTensor(name, [name]))];
+    }
 
     /// <summary>Our parameters as the files hold them: contiguous and in host memory, copied only where that asks for it.</summary>
     public static OwnedTensors Export(ModelDescription model, IReadOnlyList<NamedTensor> parameters)

@@ -1,4 +1,5 @@
 using System.Text.Json;
+using Sora.Model.Checkpoints.Adapters;
 using Sora.Protocol.Jobs;
 
 namespace Sora.Model.Checkpoints;
@@ -19,9 +20,9 @@ public sealed class WeightFiles : IDisposable
     /// <summary>The open files; no two hold a tensor of the same name.</summary>
     public IReadOnlyList<SafetensorsFile> Files { get; }
 
-    /// <summary>Opens the weights of a folder.</summary>
+    /// <summary>Opens the weights of a folder: a network's, or adapters'.</summary>
     /// <exception cref="SoraException">A file is missing or damaged; the message names it.</exception>
-    public static WeightFiles Open(string folder) => Open(folder, HubWeights.FileName);
+    public static WeightFiles Open(string folder) => Open(folder, AdapterFiles.AreIn(folder) ? AdapterFiles.WeightsFileName : HubWeights.FileName);
 
     /// <summary>Opens tensors that lie in a file of that name, or in several and an index named after it.</summary>
     internal static WeightFiles Open(string folder, string fileName)

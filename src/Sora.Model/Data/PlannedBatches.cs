@@ -56,6 +56,9 @@ public sealed class PlannedBatches : IBatchSource
             _reader.Read(Range(Plan.Sample(step, lane, micro, row)), tokens.Slice(row * _sampleTokens, _sampleTokens));
     }
 
+    /// <summary>Reads one sample of the training part.</summary>
+    internal void ReadSample(SampleAddress address, Span<int> tokens) => _reader.Read(Range(address), tokens);
+
     /// <inheritdoc />
     public void Announce(long step, LaneRange lanes) => _reader.Announce(UpcomingRanges(step, lanes));
 

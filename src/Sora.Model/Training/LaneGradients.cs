@@ -1,4 +1,5 @@
 using Sora.Model.Data;
+using Sora.Model.Privacy;
 using Sora.Model.Zoo;
 using Sora.Protocol.Exchange;
 using Sora.Protocol.Generations;
@@ -9,30 +10,33 @@ namespace Sora.Model.Training;
 
 /// <summary>
 /// Computes lanes' gradients and sums them up the lane tree. In bf16 each micro-batch's gradient is bf16, as the weights it
-/// belongs to; everything it is added to (micro-batches, lanes, workers) is fp32.
+/// belongs to; everything it is added to (micro-batches, lanes, workers) is fp32. Under differential privacy each sample is a
+/// micro-batch of its own, the simple way to know its gradient.
 /// </summary>
 internal sealed class LaneGradients : IDisposable
 {
     private readonly TrainingJob _job;
     private readonly LanguageModel _model;
     private readonly MicroBatch _batch;
-    private readonly GradientBuffer? _narrow;
+    private readonly GradientBuffer? _apart; // where a gradient is computed that is not simply added to the others
+    private readonly DpSgd? _privacy;
     private readonly TimeProvider _time;
     private readonly List<(int Lane, double LossSum, Tensor Norm)> _evaluated = [];
     private readonly FinishedSubtrees _finished;
 
-    public LaneGradients(TrainingJob job, LanguageModel model, FlatLayout layout, Device device, TimeProvider time)
+    public LaneGradients(TrainingJob job, LanguageModel model, FlatLayout layout, Device device, TimeProvider time, DpSgd? privacy = null)
     {
         _job = job;
+        _privacy = privacy;
         _model = model;
         _time = time;
         _batch = new MicroBatch(job.MicroBatchSize, job.ContextLength, device);
         Pool = new GradientBufferPool(layout, device);
         _finished = new FinishedSubtrees(Pool);
-        if (job.Dtype == Precision.Bf16)
+        if (job.Dtype == Precision.Bf16 || privacy is not null)
         {
-            _narrow = new GradientBuffer(layout, ScalarType.BFloat16, device);
-            _narrow.Attach();
+            _apart = new GradientBuffer(layout, job.Dtype == Precision.Bf16 ? ScalarType.BFloat16 : ScalarType.Float32, device);
+            _apart.Attach();
         }
     }
 
@@ -92,13 +96,15 @@ internal sealed class LaneGradients : IDisposable
         fill(_batch.Tokens);
         DataTime += _time.GetElapsedTime(started);
         var (input, target) = _batch.ToDevice();
-        if (_narrow is null)
+        if (_privacy is not null)
+            return (AddSamples(sum, input, target, seed), _batch.TargetTokens);
+        if (_apart is null)
             sum.Attach();
         else
-            _narrow.Flat.zero_();
+            _apart.Flat.zero_();
         var loss = StagedBackward.Run(_model, input, target, seed, _job.GradientCheckpointing);
-        if (_narrow is not null)
-            sum.Flat.add_(_narrow.Flat);
+        if (_apart is not null)
+            sum.Flat.add_(_apart.Flat);
         return (loss, _batch.TargetTokens);
     }
 
@@ -106,8 +112,24 @@ internal sealed class LaneGradients : IDisposable
     {
         _finished.Forget();
         Pool.Dispose();
-        _narrow?.Dispose();
+        _apart?.Dispose();
         _batch.Dispose();
+    }
+
+    // One sample after the other; rows without a target are no samples.
+    private double AddSamples(GradientBuffer sum, Tensor input, Tensor target, long seed)
+    {
+        var loss = 0.0;
+        for (var row = 0; row < input.shape[0]; row++)
+        {
+            if (_batch.TargetsIn(row) == 0)
+                continue;
+            using var scope = NewDisposeScope();
+            _apart!.Flat.zero_();
+            loss += StagedBackward.Run(_model, input.narrow(0, row, 1), target.narrow(0, row, 1), RandomSeed.Of(seed, row), _job.GradientCheckpointing);
+            _privacy!.AddClipped(sum.Flat, _apart.Flat);
+        }
+        return loss;
     }
 
     private GradientBuffer OfLane(int lane, long step, IBatchSource data, IGradientExchange exchange, List<LaneTotals> totals)

@@ -15,6 +15,9 @@ internal sealed class MicroBatch(int batch, int time, Device device) : IDisposab
     /// <summary>Targets that count: those that are not -1.</summary>
     public long TargetTokens { get; private set; }
 
+    /// <summary>The same of one row.</summary>
+    public int TargetsIn(int row) => time - Tokens.AsSpan(row * (time + 1) + 1, time).Count(-1);
+
     /// <summary>Makes the tensors of what is in <see cref="Tokens"/>; both [batch, time] int64.</summary>
     public (Tensor Input, Tensor Target) ToDevice()
     {

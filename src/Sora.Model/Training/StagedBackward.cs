@@ -28,7 +28,8 @@ internal static class StagedBackward
         for (var stage = 0; stage < last; stage++)
         {
             var output = Forward(stage);
-            inputs[stage + 1] = output.detach().requires_grad_(true);
+            // Below the first weight that is trained there is nothing to run backward.
+            inputs[stage + 1] = output.detach().requires_grad_(output.requires_grad);
             // Recorded and dropped rather than not recorded: without a graph to build, libtorch may choose other kernels.
             if (recompute)
                 output.Dispose();
@@ -38,7 +39,7 @@ internal static class StagedBackward
 
         var loss = Loss(Forward(last), target);
         loss.backward();
-        for (var stage = last - 1; stage >= 0; stage--)
+        for (var stage = last - 1; stage >= 0 && inputs[stage + 1].requires_grad; stage--)
         {
             using var stageScope = NewDisposeScope();
             autograd.backward([outputs[stage] ?? Forward(stage)], [inputs[stage + 1].grad!]);

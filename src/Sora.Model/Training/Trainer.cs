@@ -1,6 +1,8 @@
 using System.Runtime.InteropServices;
+using Sora.Model.Checkpoints;
 using Sora.Model.Data;
 using Sora.Model.Native;
+using Sora.Model.Privacy;
 using Sora.Model.Training.Optimizers;
 using Sora.Model.Zoo;
 using Sora.Protocol.Exchange;
@@ -25,17 +27,26 @@ public sealed class Trainer : IDisposable
     private readonly Optimizer _optimizer;
     private readonly LaneGradients _lanes;
     private readonly HostStaging _staging;
+    private readonly Func<OwnedTensors>? _baseWeights;
+    private readonly DpSgd? _privacy;
     private StateBuffers? _shared;
     private string? _canary;
 
-    /// <summary>Makes the model with its initial weights: a function of the job's seed and the shapes, the same on every device.</summary>
+    /// <summary>
+    /// Makes the model with its initial weights: a function of the job's seed, the shapes and the weights it begins with, the same
+    /// on every device. With adapters (<see cref="LoraSettings"/>) only they are trained, and only they are this trainer's weights:
+    /// in its state, its gradients, its checkpoints.
+    /// </summary>
     /// <param name="job">The job.</param>
     /// <param name="vocabSize">Entries of the tokenizer's vocabulary.</param>
     /// <param name="device">Where to compute; see <see cref="Devices.Resolve"/>.</param>
     /// <param name="time">Measures the parts of a step; default the system's.</param>
-    public Trainer(TrainingJob job, int vocabSize, Device device, TimeProvider? time = null)
+    /// <param name="baseWeights">Reads the weights of the network to begin with, now and at a <see cref="Reset"/>; default: random ones.</param>
+    /// <param name="privacy">Clips what each sample contributes and adds noise; default: neither.</param>
+    public Trainer(TrainingJob job, int vocabSize, Device device, TimeProvider? time = null, Func<OwnedTensors>? baseWeights = null, DpSgdOptions? privacy = null)
     {
         Job = job;
+        _baseWeights = baseWeights;
         _device = device;
         _time = time ?? TimeProvider.System;
         TorchRuntime.Load();
@@ -44,13 +55,15 @@ public sealed class Trainer : IDisposable
         Determinism.Enable(device, job.Tf32);
 
         var dtype = job.Dtype == Precision.Bf16 ? ScalarType.BFloat16 : ScalarType.Float32;
-        Model = ModelZoo.Create(job.Model, vocabSize, job.ContextLength, device, dtype);
+        Model = ModelZoo.Create(job.Model, vocabSize, job.ContextLength, device, dtype, job.Lora);
         Model.train();
-        _layout = new FlatLayout(Model.Weights);
+        _layout = new FlatLayout(Model.Trainable);
         _weights = new WeightStore(Model, _layout, device, dtype);
-        _weights.Initialize(job.Seed);
+        InitializeFrozen();
+        Initialize();
         _optimizer = Optimizer.Create(job, _layout, device);
-        _lanes = new LaneGradients(job, Model, _layout, device, _time);
+        _privacy = privacy is null ? null : new DpSgd(privacy, job);
+        _lanes = new LaneGradients(job, Model, _layout, device, _time, _privacy);
         _staging = new HostStaging(_layout.Length, device);
     }
 
@@ -64,12 +77,12 @@ public sealed class Trainer : IDisposable
     public long Step { get; private set; }
 
     /// <summary>Trainable values.</summary>
-    public long ParameterCount => Model.ParameterCount;
+    public long ParameterCount => Model.TrainableCount;
 
     /// <summary>Elements of the flat gradient that an exchange sums: the trainable values and what aligns them.</summary>
     public long GradientLength => _layout.Length;
 
-    /// <summary>The fp32 weights by their names in files: views, valid as long as the trainer. The caller disposes them.</summary>
+    /// <summary>The fp32 weights that are trained, by their names in files: views, valid as long as the trainer. The caller disposes them.</summary>
     public IReadOnlyList<NamedTensor> Weights => [.. _layout.Named(_weights.Master)];
 
     /// <summary>What the optimizer remembers, as <c>state.weight</c>: views, valid as long as the trainer. The caller disposes them.</summary>
@@ -192,7 +205,7 @@ public sealed class Trainer : IDisposable
             foreach (var part in State)
                 part.zero_();
         }
-        _weights.Initialize(Job.Seed);
+        Initialize();
         Step = 0;
     }
 
@@ -245,6 +258,31 @@ public sealed class Trainer : IDisposable
     // Flat, of one length, in the order every worker has.
     private IReadOnlyList<Tensor> State => [_weights.Master, .. _optimizer.State.Select(state => state.Flat)];
 
+    // What no step changes is set once.
+    private void InitializeFrozen()
+    {
+        if (Model.AdapterWeights.Count == 0)
+            return;
+        if (_baseWeights is null)
+        {
+            Model.Initialize(Job.Seed);
+            return;
+        }
+        using var start = _baseWeights();
+        Model.LoadWeights(start.Tensors);
+    }
+
+    private void Initialize()
+    {
+        if (_baseWeights is null || Model.AdapterWeights.Count > 0)
+        {
+            _weights.Initialize(Job.Seed);
+            return;
+        }
+        using var start = _baseWeights();
+        _weights.Initialize(start.Tensors);
+    }
+
     private List<LaneTotals> EvaluateLanes(IBatchSource data, IGradientExchange exchange, long batches)
     {
         var owned = exchange.Lanes;
@@ -279,12 +317,14 @@ public sealed class Trainer : IDisposable
     // Identical arithmetic on every worker: mean over target tokens, clip, update.
     private (double Loss, double GradNorm, double LearningRate) Commit(Tensor gradient, StepTotals totals)
     {
-        if (totals.TargetTokens == 0)
+        if (totals.TargetTokens == 0 && _privacy is null) // drawn at random, a batch may be empty
             throw new SoraException($"Step {Step} has no target token: every target of its batches is padding. Check the training data.", ExitCode.InvalidInput);
         using var _ = no_grad();
-        var loss = totals.LossSum / totals.TargetTokens;
+        var loss = totals.TargetTokens == 0 ? 0 : totals.LossSum / totals.TargetTokens;
+        _privacy?.AddNoise(gradient, _layout, Step);
         // `gradient` is the sum over tokens; the mean and the clipping are one pass over it.
-        var norm = gradient.norm().item<float>() / (double)totals.TargetTokens;
+        var count = _privacy?.ExpectedTokens ?? totals.TargetTokens;
+        var norm = gradient.norm().item<float>() / (double)count;
         if (!double.IsFinite(loss) || !double.IsFinite(norm))
         {
             throw new NotFiniteException(
@@ -294,7 +334,7 @@ public sealed class Trainer : IDisposable
                 _lanes.NotFinite());
         }
         var clip = Job.MaxGradNorm > 0 && norm > Job.MaxGradNorm ? Job.MaxGradNorm / norm : 1;
-        gradient.mul_(clip / totals.TargetTokens);
+        gradient.mul_(clip / count);
         var learningRate = Schedule.LearningRate(Job, Step);
         _optimizer.Step(_weights.Master, gradient, learningRate, Step + 1);
         _weights.Publish();

@@ -1,10 +1,11 @@
 using Sora.Model.Zoo;
+using Sora.Protocol.Jobs;
 using static TorchSharp.torch;
 
 namespace Sora.Model.Training;
 
 /// <summary>
-/// The weights in one flat fp32 tensor. In fp32 the model's weights are views of it. In bf16 it is the master copy: the model
+/// The weights that are trained in one flat fp32 tensor. In fp32 the model's weights are views of it. In bf16 it is the master copy: the model
 /// computes with a bf16 copy that is refreshed after each update, so that updates smaller than bf16 can see still add up.
 /// </summary>
 internal sealed class WeightStore : IDisposable
@@ -29,14 +30,24 @@ internal sealed class WeightStore : IDisposable
 
     public FlatLayout Layout { get; }
 
-    /// <summary>Sets the initial weights.</summary>
+    /// <summary>Sets the initial weights: each draws from the seed by its place among the network's own and the adapters'.</summary>
     public void Initialize(long seed)
     {
         using var _ = no_grad();
         using var scope = NewDisposeScope();
-        var weights = _model.Weights.ToList();
+        var weights = _model.Weights.Concat(_model.AdapterWeights).ToList();
         foreach (var place in Layout.Places)
-            FlatLayout.View(Master, place).copy_(place.Weight.Draw(seed, weights.IndexOf(place.Weight)));
+            FlatLayout.View(Master, place).copy_(place.Weight.Draw(seed, weights.FindIndex(weight => ReferenceEquals(weight, place.Weight))));
+        Publish();
+    }
+
+    /// <summary>Sets the weights to others.</summary>
+    /// <exception cref="SoraException">One is missing, unknown or of another shape.</exception>
+    public void Initialize(IReadOnlyList<NamedTensor> start)
+    {
+        using var _ = no_grad();
+        using var scope = NewDisposeScope();
+        NamedTensors.Copy(start, [.. Layout.Named(Master)], "weight");
         Publish();
     }
 

@@ -30,6 +30,7 @@ internal sealed class Decoder : LanguageModel
         else
             rotary = new RotaryEmbedding(shape.Positions, shape.HeadSize, settings.RopeTheta, device, dtype);
         _blocks = [.. Enumerable.Range(0, settings.NumHiddenLayers).Select(i => new DecoderBlock(shape, i, rotary, _weights))];
+        Adaptable = [.. _weights.Projections];
         _norm = new Normalization(settings, "model.norm", _weights);
         _head = settings.TieWordEmbeddings
             ? new Projection(_tokens.weight!, null)
@@ -45,6 +46,8 @@ internal sealed class Decoder : LanguageModel
     public override int MaxPositions => _shape.Positions;
 
     internal override IReadOnlyList<Weight> Weights => _weights.Weights;
+
+    internal override IReadOnlyList<Projection> Adaptable { get; }
 
     internal override IReadOnlyList<Func<Tensor, Tensor>> Stages { get; }
 

@@ -44,17 +44,17 @@ internal sealed class DecoderBlock
     public Tensor Forward(Tensor hidden, bool training, KeyValueCache? cache = null)
     {
         hidden = hidden + Dropout(Attend(_attentionNorm.Forward(hidden), training, cache), training);
-        return hidden + Dropout(_down.Forward(Activate(_up.Forward(_feedForwardNorm.Forward(hidden)))), training);
+        return hidden + Dropout(_down.Forward(Activate(_up.Forward(_feedForwardNorm.Forward(hidden), training)), training), training);
     }
 
     private Tensor Attend(Tensor hidden, bool training, KeyValueCache? cache)
     {
         var (batch, time) = (hidden.shape[0], hidden.shape[1]);
-        var (query, key, value) = Heads(_queryKeyValue.Forward(hidden), cache?.Length ?? 0);
+        var (query, key, value) = Heads(_queryKeyValue.Forward(hidden, training), cache?.Length ?? 0);
         if (cache is not null)
             (key, value) = cache.Append(key, value);
         var attended = Attention.Causal(query, key, value, training ? _shape.Settings.Dropout : 0); // [batch, heads, time, head size]
-        return _attentionOutput.Forward(attended.transpose(1, 2).reshape(batch, time, -1));
+        return _attentionOutput.Forward(attended.transpose(1, 2).reshape(batch, time, -1), training);
     }
 
     // [batch, time, heads * head size] to three of [batch, heads, time, head size], queries and keys turned to their positions.

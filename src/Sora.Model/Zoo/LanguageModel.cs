@@ -1,4 +1,5 @@
 using Sora.Model.Training;
+using Sora.Model.Zoo.Adapters;
 using Sora.Protocol.Jobs;
 using TorchSharp;
 using static TorchSharp.torch;
@@ -17,11 +18,23 @@ public abstract class LanguageModel(string name) : nn.Module<Tensor, Tensor>(nam
     /// <summary>Longest input, in tokens.</summary>
     public abstract int MaxPositions { get; }
 
-    /// <summary>Trainable values.</summary>
+    /// <summary>Values of the network itself, adapters aside.</summary>
     public long ParameterCount => Weights.Sum(weight => weight.Value.numel());
 
-    /// <summary>The trainable tensors in a fixed order.</summary>
+    /// <summary>Values that are trained: the adapters' where there are some, else the network's.</summary>
+    public long TrainableCount => Trainable.Sum(weight => weight.Value.numel());
+
+    /// <summary>The network's own tensors in a fixed order.</summary>
     internal abstract IReadOnlyList<Weight> Weights { get; }
+
+    /// <summary>The adapters' tensors in a fixed order; none: all of the network is trained.</summary>
+    internal IReadOnlyList<Weight> AdapterWeights { get; private set; } = [];
+
+    /// <summary>The tensors that are trained.</summary>
+    internal IReadOnlyList<Weight> Trainable => AdapterWeights.Count > 0 ? AdapterWeights : Weights;
+
+    /// <summary>The linear layers that can have adapters.</summary>
+    internal virtual IReadOnlyList<Projection> Adaptable => [];
 
     /// <summary>
     /// The network as a chain: tokens [batch, time] go into the first stage, each stage feeds the next, the last gives logits.
@@ -57,6 +70,34 @@ public abstract class LanguageModel(string name) : nn.Module<Tensor, Tensor>(nam
         using var _ = no_grad();
         using var scope = NewDisposeScope();
         NamedTensors.Copy(weights, NamedWeights(), "weight");
+    }
+
+    /// <summary>Adds adapters and freezes the network's own weights.</summary>
+    /// <exception cref="SoraException">The network has no such layers.</exception>
+    internal void AddAdapters(ModelSettings settings, LoraSettings lora)
+    {
+        AdapterWeights = LoraAdapters.Add(this, settings, lora);
+        foreach (var weight in AdapterWeights)
+            register_parameter(weight.Parts[0].Name.Replace('.', '_'), weight.Value);
+        foreach (var weight in Weights)
+            weight.Value.requires_grad_(false);
+    }
+
+    /// <summary>Copies weights into the adapters.</summary>
+    /// <exception cref="SoraException">A weight is missing, unknown or of another shape.</exception>
+    internal void LoadAdapters(IReadOnlyList<NamedTensor> weights)
+    {
+        using var _ = no_grad();
+        using var scope = NewDisposeScope();
+        NamedTensors.Copy(weights, [.. AdapterWeights.Select(weight => new NamedTensor(weight.Parts[0].Name, weight.Value))], "adapter weight");
+    }
+
+    /// <summary>Adds what the adapters add to the network's own weights, and removes them.</summary>
+    internal void MergeAdapters()
+    {
+        foreach (var projection in Adaptable)
+            projection.Merge();
+        AdapterWeights = [];
     }
 
     /// <summary>Floating-point operations of forward and backward per token: 6N plus attention (Kaplan et al. 2020; Chowdhery et al. 2022, appendix B); N leaves out the embedding tables, which are only looked up.</summary>

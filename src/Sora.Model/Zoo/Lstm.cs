@@ -26,7 +26,7 @@ internal sealed class Lstm : LanguageModel
         [
             tokens => _stack.Embed(tokens, training),
             .. Enumerable.Range(0, _stack.LayerCount).Select<int, Func<Tensor, Tensor>>(layer => hidden => _stack.Layer(layer, hidden, training).Output),
-            _head.Forward,
+            hidden => _head.Forward(hidden),
         ];
     }
 

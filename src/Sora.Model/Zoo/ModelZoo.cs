@@ -13,16 +13,31 @@ public static class ModelZoo
     /// <param name="contextLength">The job's <c>context_length</c>.</param>
     /// <param name="device">Where it lives; default the CPU. It is not moved later.</param>
     /// <param name="dtype">Its precision; default fp32.</param>
+    /// <param name="lora">Adapters to add; then they are what is trained. Default: none.</param>
     /// <exception cref="SoraException">The settings do not fit together.</exception>
-    public static LanguageModel Create(ModelSettings settings, int vocabSize, int contextLength, Device? device = null, ScalarType dtype = ScalarType.Float32)
+    public static LanguageModel Create(
+        ModelSettings settings, int vocabSize, int contextLength, Device? device = null, ScalarType dtype = ScalarType.Float32, LoraSettings? lora = null)
     {
         TorchRuntime.Load();
         device ??= CPU;
-        return settings.Type switch
+        LanguageModel model = settings.Type switch
         {
             ModelKind.Decoder => new Decoder(new DecoderShape(settings, vocabSize, contextLength), device, dtype),
             ModelKind.Lstm => new Lstm(settings, vocabSize, contextLength, device, dtype),
             _ => throw new SoraException($"Unknown model type {settings.Type}.", ExitCode.Usage),
         };
+        if (lora is { IsOn: true })
+        {
+            try
+            {
+                model.AddAdapters(settings, lora);
+            }
+            catch
+            {
+                model.Dispose();
+                throw;
+            }
+        }
+        return model;
     }
 }

@@ -7,8 +7,12 @@ namespace Sora.Model.Zoo;
 internal sealed class WeightFactory(Device device, ScalarType dtype)
 {
     private readonly List<Weight> _weights = [];
+    private readonly List<Projection> _projections = [];
 
     public IReadOnlyList<Weight> Weights => _weights;
+
+    /// <summary>The linear layers made so far.</summary>
+    public IReadOnlyList<Projection> Projections => _projections;
 
     public Device Device => device;
 
@@ -24,11 +28,11 @@ internal sealed class WeightFactory(Device device, ScalarType dtype)
         var outputs = layers.Sum(layer => layer.Outputs);
         var weight = new Parameter(zeros([outputs, inputs], dtype: dtype, device: device));
         Add(new Weight(weight, start, [.. layers.Select(layer => new WeightPart(layer.Name + ".weight", layer.Outputs))]));
-        if (!bias)
-            return new Projection(weight, null);
-        var shift = new Parameter(zeros([outputs], dtype: dtype, device: device));
-        Add(new Weight(shift, InitialValue.Constant(0), [.. layers.Select(layer => new WeightPart(layer.Name + ".bias", layer.Outputs))]));
-        return new Projection(weight, shift);
+        var shift = bias ? new Parameter(zeros([outputs], dtype: dtype, device: device)) : null;
+        if (shift is not null)
+            Add(new Weight(shift, InitialValue.Constant(0), [.. layers.Select(layer => new WeightPart(layer.Name + ".bias", layer.Outputs))]));
+        _projections.Add(new Projection(weight, shift, layers));
+        return _projections[^1];
     }
 
     /// <summary>A table that is looked up.</summary>
@@ -46,10 +50,4 @@ internal sealed class WeightFactory(Device device, ScalarType dtype)
         _weights.Add(weight);
         return weight.Value;
     }
-}
-
-/// <summary>x W^T + b.</summary>
-internal sealed record Projection(Parameter Weight, Parameter? Bias)
-{
-    public Tensor Forward(Tensor input) => nn.functional.linear(input, Weight, Bias);
 }

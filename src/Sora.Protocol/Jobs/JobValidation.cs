@@ -16,6 +16,7 @@ public static partial class JobValidation
         CheckOptimizer(check, job);
         CheckData(check, job.Data, job.Tokenizer);
         CheckModel(check, job.Model, job);
+        CheckLora(check, job.Lora, job);
         return check.Errors;
     }
 
@@ -125,6 +126,21 @@ public static partial class JobValidation
         if (model.EmbeddingSize is { } width) check.AtLeast("model.embedding_size", width, 1);
     }
 
+    private static void CheckLora(Checker check, LoraSettings lora, TrainingJob job)
+    {
+        var none = new LoraSettings();
+        var isDefault = (lora.LoraAlpha, lora.LoraDropout, lora.UseRslora, lora.TargetModules.Count) == (none.LoraAlpha, none.LoraDropout, none.UseRslora, 0);
+        check.AtLeast("lora.r", lora.R, 0);
+        check.That("lora.r", lora.R != 0 || isDefault, "without a rank there are no adapters; set it, for example to 8, or leave the other lora keys out");
+        check.That("lora.lora_alpha", lora.LoraAlpha > 0, "use a positive number, for example 16");
+        check.Share("lora.lora_dropout", lora.LoraDropout);
+        check.That("lora.target_modules", lora.TargetModules.All(name => !string.IsNullOrWhiteSpace(name)), "an entry is empty; remove it");
+        check.That("base_model", !lora.IsOn || job.BaseModel.Length > 0, "adapters are added to a trained network; name a checkpoint, the output folder of a run or a Hugging Face folder");
+        check.That("lora.r", !lora.IsOn || job.Model.Type == ModelKind.Decoder, "only model.type: decoder can have adapters; leave lora out to train all weights");
+        check.That("base_model_sha256", job.BaseModelSha256.Length == 0 || HashPattern().IsMatch(job.BaseModelSha256), "it is 64 hexadecimal digits; leave it out to have it filled in");
+        check.That("base_model_sha256", job.BaseModelSha256.Length == 0 || job.BaseModel.Length > 0, "it is the identity of base_model, which is empty; leave both out or give both");
+    }
+
     /// <summary>Gathers errors with the value and its place, so that a rule says only what it wants.</summary>
     private sealed class Checker(TrainingJob job, IReadOnlyDictionary<string, JobOrigin> origins)
     {
@@ -148,6 +164,9 @@ public static partial class JobValidation
 
     [GeneratedRegex(@"^(auto|cpu|cuda(:[0-9]{1,3})?)\z")]
     private static partial Regex DevicePattern();
+
+    [GeneratedRegex(@"^[0-9a-f]{64}\z")]
+    private static partial Regex HashPattern();
 
     [GeneratedRegex(@"^s3://[a-z0-9][a-z0-9.-]{1,62}(/.*)?\z")]
     private static partial Regex BucketPattern();

@@ -22,6 +22,18 @@ public sealed record TrainingJob
     [JobKey("the network", Shorthand = "type")]
     public ModelSettings Model { get; init; } = new();
 
+    /// <summary>Adapters to train in place of the network's own weights.</summary>
+    [JobKey("adapters trained in place of the network's own weights", Shorthand = "r")]
+    public LoraSettings Lora { get; init; } = new();
+
+    /// <summary>A checkpoint, the output folder of a run or a Hugging Face folder to begin with; empty: random weights.</summary>
+    [JobKey("checkpoint, output folder of a run or Hugging Face folder to begin with; empty: random weights", Effect = JobEffect.None, IsPath = true)]
+    public string BaseModel { get; init; } = "";
+
+    /// <summary>Identity of the weights in <see cref="BaseModel"/>: filled in when the job is submitted, and proven wherever they are read.</summary>
+    [JobKey("identity of the weights in base_model; filled in when it is left out")]
+    public string BaseModelSha256 { get; init; } = "";
+
     /// <summary>Rounds of sites that keep their data.</summary>
     [JobKey("federated training: sites keep their data and send updates only", Shorthand = "rounds")]
     public FederatedSection Federated { get; init; } = new();

@@ -56,7 +56,7 @@ internal sealed partial class RunWork(WorkerOptions options, AssignedCorpus corp
         _assignment = assignment;
         _job = JobJson.Parse(assignment.JobJson);
         (_batches, _tokenizer) = corpus.Open(assignment, _job, cancellationToken);
-        _trainer = new Trainer(_job with { ThreadsPerWorker = Threads }, _tokenizer.VocabSize, Devices.Resolve(_job.Device), Time);
+        _trainer = new Trainer(_job with { ThreadsPerWorker = Threads }, _tokenizer.VocabSize, Devices.Resolve(_job.Device), Time, BaseModel.Reader(_job));
         _canary = _trainer.Canary();
         return new Proof(_canary, _trainer.GradientLength, TimeSpan.FromSeconds(Math.Min(_job.DdpTimeout, LongestPeerTimeout)));
     }

@@ -363,7 +363,7 @@ public class TrainerTests
 
     private static TrainingJob Job(ModelKind model) => model == ModelKind.Decoder ? TinyJobs.Decoder : TinyJobs.Lstm;
 
-    private static List<StepResult> Train(Trainer trainer, long until)
+    internal static List<StepResult> Train(Trainer trainer, long until)
     {
         using var data = TinyJobs.Data(trainer.Job);
         using var exchange = new LocalExchange(trainer.Job.Lanes);
@@ -374,7 +374,7 @@ public class TrainerTests
     }
 
     // Everything a worker knows at the end, bit for bit.
-    private static string Outcome(TrainingJob job, IGradientExchange exchange)
+    internal static string Outcome(TrainingJob job, IGradientExchange exchange)
     {
         using var trainer = TinyJobs.Trainer(job);
         using var data = TinyJobs.Data(job);
@@ -395,7 +395,7 @@ public class TrainerTests
             Buffer.MemoryCopy((void*)source.Address, (void*)target.Address, target.Bytes, source.Bytes);
     }
 
-    private static string Bytes(IReadOnlyList<NamedTensor> tensors)
+    internal static string Bytes(IReadOnlyList<NamedTensor> tensors)
     {
         using var hash = System.Security.Cryptography.IncrementalHash.CreateHash(System.Security.Cryptography.HashAlgorithmName.SHA256);
         foreach (var (_, value) in tensors)

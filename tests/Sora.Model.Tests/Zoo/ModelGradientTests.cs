@@ -69,7 +69,7 @@ public class ModelGradientTests
     private static Tensor Tokens(long rows, long columns) =>
         (arange(rows * columns, dtype: ScalarType.Int64) * 7 % VocabSize).view(rows, columns);
 
-    private static void Check(string shape, IReadOnlyList<Weight> weights, Func<double> loss)
+    internal static void Check(string shape, IReadOnlyList<Weight> weights, Func<double> loss)
     {
         using var _ = no_grad();
         foreach (var weight in weights)

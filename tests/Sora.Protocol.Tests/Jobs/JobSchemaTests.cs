@@ -16,7 +16,7 @@ public class JobSchemaTests
 
     [Fact]
     public void Shorthands_point_at_keys_that_exist() =>
-        Assert.Equal(["data.train", "tokenizer.type", "model.type", "federated.rounds"], JobSchema.Keys.Where(key => key.IsSection).Select(key => key.Shorthand?.Path));
+        Assert.Equal(["data.train", "tokenizer.type", "model.type", "lora.r", "federated.rounds"], JobSchema.Keys.Where(key => key.IsSection).Select(key => key.Shorthand?.Path));
 
     [Theory]
     [InlineData("max_step", "max_steps")]

@@ -38,6 +38,14 @@ public class JobValidationTests
     [InlineData("model: {dropout: 1}", "model.dropout", "below 1")]
     [InlineData("model: {embedding_size: 8}", "model.embedding_size", "only for model.type: lstm")]
     [InlineData("model: {type: lstm, embedding_size: 0}", "model.embedding_size", "use 1 or more")]
+    [InlineData("lora: {r: 8}", "base_model", "a trained network")]
+    [InlineData("lora: {lora_alpha: 16}", "lora.r", "without a rank")]
+    [InlineData("lora: {r: -1}", "lora.r", "use 0 or more")]
+    [InlineData("base_model: x\nlora: {r: 8, lora_alpha: 0}", "lora.lora_alpha", "positive")]
+    [InlineData("base_model: x\nlora: {r: 8, lora_dropout: 1}", "lora.lora_dropout", "below 1")]
+    [InlineData("base_model: x\nlora: {r: 8, target_modules: [q_proj, '']}", "lora.target_modules", "an entry is empty")]
+    [InlineData("base_model: x\nlora: 8\nmodel: lstm", "lora.r", "only model.type: decoder")]
+    [InlineData("base_model: x\nbase_model_sha256: abc", "base_model_sha256", "64 hexadecimal digits")]
     public void What_cannot_work_is_refused_with_what_to_do(string yaml, string key, string advice)
     {
         if (!yaml.Contains("data:")) yaml += "\ndata: x";
@@ -58,6 +66,8 @@ public class JobValidationTests
     [InlineData("workers: 4\nlanes: 4")]
     [InlineData("workers: 2:4\nlanes: 4")]
     [InlineData("max_restarts: -1")]
+    [InlineData("base_model: runs/quickstart\nlora: 8")]
+    [InlineData("base_model: runs/quickstart\nlora: {r: 8, lora_alpha: 16, lora_dropout: 0.05, target_modules: [q_proj, v_proj], use_rslora: true}")]
     public void What_can_work_is_accepted(string yaml) => JobLoaderTests.Load(yaml + "\ndata: x");
 
     [Fact]
