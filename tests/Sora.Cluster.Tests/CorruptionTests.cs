@@ -10,6 +10,8 @@ public sealed class CorruptionTests(FaultJobs jobs)
     private const int UnusedToken = 1;
     private const int UnusedRows = 4;
 
+    private static CancellationToken Deadline => TestContext.Current.CancellationToken;
+
     [Fact]
     public async Task A_bit_that_turns_over_in_the_weights_of_one_worker_is_reported_and_healed()
     {
@@ -30,6 +32,30 @@ public sealed class CorruptionTests(FaultJobs jobs)
         var warning = Assert.Single(end.Events("warning"), warning => warning.GetProperty("message").GetString()!.Contains("other weights", StringComparison.Ordinal));
         Assert.Contains("c", warning.GetProperty("message").GetString()!.Split(' '), StringComparer.Ordinal);
         Assert.Equal(2, end.Event("generation").GetProperty("generation").GetInt64());
+        await workers.EndAsync();
+    }
+
+    [Fact]
+    public async Task Of_two_that_differ_neither_writes_a_checkpoint_and_the_run_goes_back_to_one_that_both_agreed_on()
+    {
+        Assert.SkipUnless(OperatingSystem.IsLinux(), "The memory of another process is written through /proc, which Linux alone has.");
+        var undisturbed = await jobs.Quick.UndisturbedAsync();
+        // The comparison that is due by itself never comes: what is found is found where a checkpoint is due.
+        using var run = await jobs.Quick.StartAsync("--workers", "2", "--local-workers", "0", "--set", "verify_steps=1000000", "--set", "save_steps=100");
+        using var workers = new WorkerGroup(await run.CoordinatorAsync());
+        workers.Start("a");
+        workers.Start("b");
+        await run.Process.EventAsync("checkpoint", _ => true, Deadline);
+
+        workers["a"].Signal("STOP");
+        var flips = ProcessMemory.FlipBit(workers["a"].Id, Rows(undisturbed.Output));
+        workers["a"].Signal("CONT");
+        Assert.NotEqual(0, flips);
+
+        var end = await run.Process.EndAsync(Deadline);
+        Assert.True(end.ExitCode == 0, end.ToString());
+        Assert.Equal(undisturbed.WeightsSha256, end.Event("finished").GetProperty("weights_sha256").GetString());
+        Assert.Contains(end.Events("warning"), warning => warning.GetProperty("message").GetString()!.Contains("goes back to the last checkpoint", StringComparison.Ordinal));
         await workers.EndAsync();
     }
 

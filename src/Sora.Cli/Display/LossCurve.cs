@@ -35,8 +35,9 @@ internal static class LossCurve
         plot.Series.Add(smooth);
         if (held.Points.Count > 0) plot.Series.Add(held);
 
-        using var file = File.Create(path);
+        using var picture = new MemoryStream(); // the exporter, too, fails when a disk is full, but says nothing of the disk
         // Not every viewer knows dominant-baseline; the workaround places text by its own metrics.
-        new SvgExporter { Width = 900, Height = 500, UseVerticalTextAlignmentWorkaround = true }.Export(plot, file);
+        new SvgExporter { Width = 900, Height = 500, UseVerticalTextAlignmentWorkaround = true }.Export(plot, picture);
+        File.WriteAllBytes(path, picture.ToArray());
     }
 }

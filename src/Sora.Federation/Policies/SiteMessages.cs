@@ -1,3 +1,5 @@
+using Sora.Federation.Aggregation.Strategies;
+
 namespace Sora.Federation.Policies;
 
 /// <summary>The types of messages a site can send; a type that is not here never leaves.</summary>
@@ -37,8 +39,5 @@ public static class SiteMessages
 public static class StrategyNames
 {
     /// <summary>All.</summary>
-    public static IReadOnlyList<string> All { get; } =
-    [
-        "fedavg", "fedavgm", "fedprox", "fedadam", "fedyogi", "fedadagrad", "scaffold", "diloco", "fedbuff", "median", "trimmed_mean", "krum", "multi_krum",
-    ];
+    public static IReadOnlyList<string> All => StrategyCatalog.Names;
 }

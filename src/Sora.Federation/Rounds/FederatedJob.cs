@@ -47,6 +47,7 @@ public static class FederatedJob
             ("server_learning_rate", strategy.ServerLearningRate), ("server_momentum", strategy.ServerMomentum), ("proximal_mu", strategy.ProximalMu),
             ("beta_1", strategy.Beta1), ("beta_2", strategy.Beta2), ("tau", strategy.Tau), ("staleness_exponent", strategy.StalenessExponent),
             ("trim_fraction", strategy.TrimFraction), ("byzantine_sites", strategy.ByzantineSites), ("selected_sites", strategy.SelectedSites),
+            ("total_sites", strategy.TotalSites), ("clipping_norm", strategy.ClippingNorm), ("max_norm_ratio", strategy.MaxNormRatio), ("min_cosine", strategy.MinCosine),
         ];
         return new StrategySettings(strategy.Type)
         {

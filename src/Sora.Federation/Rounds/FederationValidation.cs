@@ -1,4 +1,5 @@
-using System.Globalization;
+using Sora.Federation.Aggregation.Robust;
+using Sora.Federation.Aggregation.Strategies;
 using Sora.Protocol.Jobs;
 
 namespace Sora.Federation.Rounds;
@@ -12,7 +13,7 @@ public static class FederationValidation
         var check = new Checker();
         CheckRounds(check, settings);
         CheckMode(check, settings);
-        CheckStrategy(check, settings.Strategy);
+        CheckStrategy(check, settings);
         CheckUpdates(check, settings);
         CheckSecureAggregation(check, settings);
         if (settings.DifferentialPrivacy is { } privacy)
@@ -64,21 +65,24 @@ public static class FederationValidation
         check.That("secure_aggregation", settings.SecureAggregation is null, "masks cancel only among updates of the same model: use mode: synchronous");
     }
 
-    private static void CheckStrategy(Checker check, StrategySettings strategy)
+    private static void CheckStrategy(Checker check, FederationSettings settings)
     {
-        if (!FederationStrategies.All.TryGetValue(strategy.Name, out var known))
-        {
-            check.That("strategy", false, $"there is no '{strategy.Name}'; use one of {string.Join(", ", FederationStrategies.All.Keys)}{Near(strategy.Name, FederationStrategies.All.Keys)}");
+        var strategy = settings.Strategy;
+        var errors = StrategyCatalog.Check(strategy.Name, strategy.Parameters);
+        foreach (var error in errors)
+            check.That(error.Parameter is null ? "strategy" : $"strategy.{error.Parameter}", false, error.Advice);
+        if (errors.Count > 0)
             return;
-        }
-        foreach (var (name, value) in strategy.Parameters)
+        var created = StrategyCatalog.Create(strategy.Name, strategy.Parameters);
+        var fewest = settings.Quorum ?? (int)Math.Ceiling(settings.FractionTrain * settings.MinAvailableSites);
+        foreach (var krum in created.Screens.OfType<Krum>())
         {
-            var parameter = known.FirstOrDefault(parameter => parameter.Name == name);
-            if (parameter is null)
-                check.That($"strategy.{name}", false, $"{strategy.Name} has no such parameter; it has {(known.Count == 0 ? "none" : string.Join(", ", known.Select(one => one.Name)))}{Near(name, known.Select(one => one.Name))}");
-            else
-                check.That($"strategy.{name}", value >= parameter.Least && value <= parameter.Most, string.Create(CultureInfo.InvariantCulture, $"use {(parameter.Least == double.Epsilon ? "more than 0" : parameter.Least)} to {parameter.Most}"));
+            check.That("strategy.byzantine_sites", fewest >= krum.LeastUpdates,
+                $"{strategy.Name} needs {krum.LeastUpdates} updates against {krum.NumMaliciousNodes} malicious sites, and a round may close with {fewest}: raise min_available_sites or quorum, or lower it");
+            check.That("strategy.selected_sites", krum.Select <= fewest, $"a round may close with {fewest} updates: use at most so many");
         }
+        check.That("strategy.total_sites", created.Optimizer is not Scaffold { TotalSites: 0 } || settings is { FractionTrain: >= 1, OverSelection: <= 1 },
+            "scaffold must know how many sites there are when not all of them take part in each round");
     }
 
     private static void CheckUpdates(Checker check, FederationSettings settings)
@@ -93,7 +97,9 @@ public static class FederationValidation
             return;
         check.That("secure_aggregation.threshold", secure.Threshold is > 0.5 and <= 1, "use a share above 0.5, up to 1: with less, two halves of the cohort could be played off against each other");
         check.That("secure_aggregation.stage_deadline", secure.StageDeadline is >= 1 and <= 1_000_000, "use 1 to 1000000 seconds");
-        check.That("strategy", !FederationStrategies.NeedingSingleUpdates.Contains(settings.Strategy.Name), $"{settings.Strategy.Name} compares single updates, which secure aggregation hides: use another strategy or leave secure_aggregation out");
+        check.That("strategy", !StrategyCatalog.NeedingSingleUpdates.Contains(settings.Strategy.Name), $"{settings.Strategy.Name} compares single updates, which secure aggregation hides: use another strategy or leave secure_aggregation out");
+        foreach (var screen in StrategyCatalog.ScreeningParameters.Where(settings.Strategy.Parameters.ContainsKey))
+            check.That($"strategy.{screen}", false, "it looks at single updates, which secure aggregation hides: leave it or secure_aggregation out");
         check.That("min_available_sites", settings.MinAvailableSites >= 2, "a sum over one site is its update: use 2 or more with secure_aggregation");
         check.That("quorum", settings.Quorum is null or >= 2, "a sum over one site is its update: use 2 or more with secure_aggregation");
     }
@@ -105,8 +111,6 @@ public static class FederationValidation
         check.That("differential_privacy.target_epsilon", privacy.TargetEpsilon > 0 && double.IsFinite(privacy.TargetEpsilon), "use a positive number");
         check.That("differential_privacy.delta", privacy.Delta is > 0 and < 1, "use a number between 0 and 1, well below one part in the number of examples");
     }
-
-    private static string Near(string name, IEnumerable<string> candidates) => NearestName.Of(name, candidates) is { } near ? $". Did you mean '{near}'?" : "";
 
     private sealed class Checker
     {

@@ -32,21 +32,21 @@ internal static class Elements
 
     public static string ReadSha256(ref MessagePackReader reader) => Sha256(ReadText(ref reader, MaxName));
 
-    public static void WriteNames(ref MessagePackWriter writer, IReadOnlyCollection<string> names)
-    {
-        writer.WriteArrayHeader(names.Count);
-        foreach (var name in names)
-            WriteName(ref writer, name);
-    }
+    public static void WriteNames(ref MessagePackWriter writer, IReadOnlyCollection<string> names, int most = MaxSites) => WriteList(ref writer, names, most, WriteName);
 
     public static ImmutableArray<string> ReadNames(ref MessagePackReader reader, int most = MaxSites) => ReadList(ref reader, most, ReadName);
+
+    public static void WriteList<T>(ref MessagePackWriter writer, IReadOnlyCollection<T> list, int most, WriteElements<T> write)
+    {
+        writer.WriteArrayHeader(Listed(list.Count, most));
+        foreach (var element in list)
+            write(ref writer, element);
+    }
 
     /// <summary>Reads a list; the library has seen to it that there is at least a byte for each element.</summary>
     public static ImmutableArray<T> ReadList<T>(ref MessagePackReader reader, int most, ReadElements<T> read)
     {
-        var count = reader.ReadArrayHeader();
-        if (count > most)
-            throw new InvalidRoundMessageException($"A message has a list of {count}; at most {most} are taken.");
+        var count = Listed(reader.ReadArrayHeader(), most);
         var list = ImmutableArray.CreateBuilder<T>(count);
         for (var i = 0; i < count; i++)
             list.Add(read(ref reader));
@@ -85,6 +85,9 @@ internal static class Elements
     }
 
     public static double? ReadOptional(ref MessagePackReader reader) => reader.TryReadNil() ? null : reader.ReadDouble();
+
+    private static int Listed(int count, int most) =>
+        count <= most ? count : throw new InvalidRoundMessageException($"A message has a list of {count}; at most {most} are taken.");
 
     private static string Name(string name) => name.Length is > 0 and <= MaxName && char.IsAsciiLetterOrDigit(name[0]) && !name.AsSpan().ContainsAnyExcept(NameCharacters)
         ? name

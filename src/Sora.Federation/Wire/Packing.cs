@@ -1,5 +1,4 @@
 using System.Buffers;
-using System.Text;
 using MessagePack;
 
 namespace Sora.Federation.Wire;
@@ -70,7 +69,8 @@ internal static class Packing
         {
             return read(ref reader);
         }
-        catch (Exception e) when (e is MessagePackSerializationException or EndOfStreamException or OverflowException or DecoderFallbackException)
+        // The last one is for texts that are no UTF-8, and is what the library throws for lengths of two GiB and more.
+        catch (Exception e) when (e is MessagePackSerializationException or EndOfStreamException or OverflowException or ArgumentException)
         {
             throw new InvalidRoundMessageException("A message is not what this release writes: " + e.Message, e);
         }
@@ -92,7 +92,7 @@ internal static class Packing
 
     private static string ReadAnyKind(ref MessagePackReader reader) => Elements.ReadText(ref reader, MaxKindBytes);
 
-    // The library's own Skip calls itself for arrays in arrays, and a message of nothing else would exhaust the stack.
+    // Skip takes an array that claims 2^31 elements for an empty one: headers are read here, where a claim must be backed by bytes.
     private static void Skip(ref MessagePackReader reader, long count)
     {
         for (; count > 0; count--)

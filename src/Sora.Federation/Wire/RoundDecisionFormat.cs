@@ -65,15 +65,13 @@ public static class RoundDecisionFormat
             case UpdateAccepted accepted: WriteAccepted(ref writer, accepted.Update); break;
             case RoundClosed closed:
                 WriteKey(ref writer, closed.Round);
-                writer.WriteArrayHeader(closed.Updates.Length);
-                foreach (var update in closed.Updates)
-                    WriteAccepted(ref writer, update);
+                WriteList(ref writer, closed.Updates, int.MaxValue, WriteAccepted);
                 break;
             case RoundAbandoned abandoned:
                 WriteKey(ref writer, abandoned.Round);
                 writer.Write(abandoned.Reason);
-                WriteNames(ref writer, abandoned.Missing);
-                WriteNames(ref writer, abandoned.Declined);
+                WriteNames(ref writer, abandoned.Missing, int.MaxValue);
+                WriteNames(ref writer, abandoned.Declined, int.MaxValue);
                 break;
             case ModelCommitted committed:
                 WriteKey(ref writer, committed.Round);

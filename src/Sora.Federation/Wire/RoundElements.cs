@@ -88,7 +88,7 @@ internal static class RoundElements
     public static void WriteCohort(ref MessagePackWriter writer, Cohort cohort)
     {
         writer.WriteArrayHeader(3);
-        WriteNames(ref writer, cohort.Sites);
+        WriteNames(ref writer, cohort.Sites, int.MaxValue);
         WriteNumber(ref writer, cohort.Target);
         WriteNumber(ref writer, cohort.Quorum);
     }

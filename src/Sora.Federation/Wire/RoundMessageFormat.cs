@@ -9,7 +9,7 @@ namespace Sora.Federation.Wire;
 
 /// <summary>
 /// What coordinator and site say to each other of rounds, as MessagePack: the content of a signed site word. The keys, shares and
-/// signatures of secure rounds have a format of their own.
+/// signatures of secure rounds are <see cref="SecureMessageFormat"/>'s.
 /// </summary>
 public static class RoundMessageFormat
 {

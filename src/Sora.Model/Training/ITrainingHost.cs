@@ -12,6 +12,11 @@ public interface ITrainingHost
     /// <summary>An evaluation was made; the result is the same on every worker.</summary>
     void OnEvaluation(EvaluationResult result);
 
+    /// <summary>The workers' states differ where a checkpoint is due: there will be none of this step. Every worker is told.</summary>
+    /// <param name="step">The step.</param>
+    /// <param name="hash">Of this worker's state, as <see cref="StateHash"/> computes it.</param>
+    void OnStatesDiffer(long step, string hash);
+
     /// <summary>Time for a checkpoint. Every worker is told, after all of them have been heard in this generation.</summary>
     void SaveCheckpoint(Trainer trainer);
 }

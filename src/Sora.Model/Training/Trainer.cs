@@ -1,3 +1,4 @@
+using System.Globalization;
 using System.Runtime.InteropServices;
 using Sora.Model.Checkpoints;
 using Sora.Model.Data;
@@ -196,6 +197,15 @@ public sealed class Trainer : IDisposable
     /// <summary>Returns when all workers have called it at this step.</summary>
     public void AwaitOthers(IGradientExchange exchange) =>
         exchange.Gather(Step, [.. Enumerable.Range(exchange.Lanes.First, exchange.Lanes.Count).Select(lane => new LaneTotals(lane, 0, 0))]);
+
+    /// <summary>Whether all workers call this with the same hash, at this step. All of them learn the same.</summary>
+    public bool AllHold(string hash, IGradientExchange exchange)
+    {
+        // Each lane says its owner's hash in place of a number of tokens: as many times the own one comes out only if it is everybody's.
+        var own = long.Parse(hash.AsSpan(0, 10), NumberStyles.AllowHexSpecifier, CultureInfo.InvariantCulture);
+        var said = exchange.Gather(Step, [.. Enumerable.Range(exchange.Lanes.First, exchange.Lanes.Count).Select(lane => new LaneTotals(lane, 0, own))]);
+        return said.TargetTokens == own * Job.Lanes;
+    }
 
     /// <summary>Goes back to the initial weights and an optimizer that remembers nothing, as when it was made.</summary>
     public void Reset()

@@ -43,8 +43,20 @@ public static class TrainingLoop
         {
             if (trainer.Step > evaluatedStep && Due(job.EvalSteps) && trainer.Evaluate(data, exchange) is { } evaluation)
                 host.OnEvaluation(evaluation);
-            if (SaveIsDue())
+            if (SaveIsDue() && Agreed())
                 host.SaveCheckpoint(trainer);
+        }
+
+        // A checkpoint of a state that is not everybody's would carry one machine's fault on for ever.
+        bool Agreed()
+        {
+            if (job.VerifySteps == 0 || exchange.Lanes.Count == job.Lanes)
+                return true;
+            var hash = StateHash.Of(trainer.StateRegions());
+            if (trainer.AllHold(hash, exchange))
+                return true;
+            host.OnStatesDiffer(trainer.Step, hash);
+            return false;
         }
 
         bool SaveIsDue() => trainer.Step > savedStep && Due(job.SaveSteps);

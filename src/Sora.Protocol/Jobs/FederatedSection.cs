@@ -125,6 +125,22 @@ public sealed record StrategySection
     /// <summary>Updates that count, of multi_krum.</summary>
     [JobKey("updates that count, of multi_krum")]
     public double? SelectedSites { get; init; }
+
+    /// <summary>All sites of the job, of scaffold; 0: all take part in each round.</summary>
+    [JobKey("all sites of the job, of scaffold; 0: all take part in each round")]
+    public double? TotalSites { get; init; }
+
+    /// <summary>Longer updates are scaled down to this norm.</summary>
+    [JobKey("longer updates are scaled down to this norm; not of scaffold")]
+    public double? ClippingNorm { get; init; }
+
+    /// <summary>Updates longer than so many times the median are left out.</summary>
+    [JobKey("updates longer than so many times the median are left out; not of scaffold")]
+    public double? MaxNormRatio { get; init; }
+
+    /// <summary>Updates whose cosine with the median update is smaller are left out.</summary>
+    [JobKey("updates whose cosine with the median update is smaller are left out; not of scaffold")]
+    public double? MinCosine { get; init; }
 }
 
 /// <summary>Secure aggregation.</summary>

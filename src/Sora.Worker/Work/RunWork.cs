@@ -253,6 +253,7 @@ internal sealed partial class RunWork(WorkerOptions options, AssignedCorpus corp
     {
         private bool _knowsWriters;
         private SaveGroup? _group;
+        private long _toldHashOf = -1;
 
         public CheckpointInfo? Saved { get; private set; }
 
@@ -262,7 +263,7 @@ internal sealed partial class RunWork(WorkerOptions options, AssignedCorpus corp
         {
             reports.Committed(result.Step, result.ComputeSeconds, result.ExchangeSeconds);
             if (work._job!.VerifySteps > 0 && result.Step % work._job.VerifySteps == 0)
-                reports.StateHash(result.Step, StateHash.Of(work.StateRegions()));
+                TellHash(result.Step, StateHash.Of(work.StateRegions()));
             if (result.Step % work._job.LoggingSteps == 0 || result.Step == work._job.MaxSteps)
                 reports.Step(result);
             // Memory is not sought in the moment training stands still for a copy, but now; not while it is still being read, though.
@@ -271,6 +272,13 @@ internal sealed partial class RunWork(WorkerOptions options, AssignedCorpus corp
         }
 
         public void OnEvaluation(EvaluationResult result) => reports.Evaluation(result);
+
+        public void OnStatesDiffer(long step, string hash)
+        {
+            TellHash(step, hash);
+            if (isFirst)
+                reports.NoCheckpoint(step, "the workers hold different states after this step.");
+        }
 
         public void SaveCheckpoint(Trainer trainer)
         {
@@ -283,6 +291,15 @@ internal sealed partial class RunWork(WorkerOptions options, AssignedCorpus corp
                 work.BeginCheckpoint(group, reports);
             else
                 work.TrySaveCheckpoint(group, reports, Consolation);
+        }
+
+        // Once a step: two differences at one step would count as two faults.
+        private void TellHash(long step, string hash)
+        {
+            if (step == _toldHashOf)
+                return;
+            _toldHashOf = step;
+            reports.StateHash(step, hash);
         }
 
         // Asked once: a member that goes leaves its mark, or takes it away, and the others are to go on alike.

@@ -53,7 +53,7 @@ public class AggregationRoundTests
                     opened.Admit(site);
                 return opened;
             }
-        }, iter: 6);
+        }, iter: 3);
 
     [Fact]
     public void Updates_longer_than_a_run_are_aggregated_across_its_borders()
@@ -222,9 +222,9 @@ public class AggregationRoundTests
         "fedavg" => new Dictionary<string, double> { ["clipping_norm"] = 0.1 }, // about the norm of the updates: some are clipped
         "fedavgm" => new() { ["min_cosine"] = 0.01 },
         "fedprox" => new() { ["proximal_mu"] = 0.1 },
-        "scaffold" => new() { ["num_nodes"] = 12 },
-        "krum" => new() { ["num_malicious_nodes"] = 1 },
-        "multikrum" => new() { ["num_malicious_nodes"] = 1, ["num_nodes_to_select"] = 3 },
+        "scaffold" => new() { ["total_sites"] = 12 },
+        "krum" => new() { ["byzantine_sites"] = 1 },
+        "multi_krum" => new() { ["byzantine_sites"] = 1, ["selected_sites"] = 3 },
         _ => [],
     });
 

@@ -1,4 +1,8 @@
 using System.Collections.Immutable;
+using System.Globalization;
+using System.Reflection;
+using System.Text.Json;
+using Sora.Federation.Aggregation.Strategies;
 using Sora.Federation.Rounds;
 using Sora.Protocol.Jobs;
 
@@ -49,9 +53,60 @@ public sealed class FederationValidationTests
     [InlineData("median")]
     public void Secure_aggregation_hides_what_robust_strategies_compare(string strategy)
     {
-        var errors = FederationValidation.Check(new FederationSettings { SecureAggregation = new SecureAggregationSettings(), Strategy = new StrategySettings(strategy) });
+        var errors = FederationValidation.Check(new FederationSettings { MinAvailableSites = 5, SecureAggregation = new SecureAggregationSettings(), Strategy = new StrategySettings(strategy) });
 
         Assert.Contains(strategy, Assert.Single(errors).Message);
+    }
+
+    [Fact]
+    public void Secure_aggregation_hides_what_screens_look_at() =>
+        Assert.Equal("federated.strategy.clipping_norm", Assert.Single(FederationValidation.Check(new FederationSettings { SecureAggregation = new SecureAggregationSettings(), Strategy = With("fedadam", "clipping_norm", 1) })).Key);
+
+    [Fact]
+    public void Krum_needs_as_many_updates_as_its_proof()
+    {
+        var strategy = With("krum", "byzantine_sites", 2);
+
+        Assert.Empty(FederationValidation.Check(new FederationSettings { MinAvailableSites = 7, Strategy = strategy }));
+        Assert.Contains("needs 7 updates against 2", Assert.Single(FederationValidation.Check(new FederationSettings { MinAvailableSites = 7, Quorum = 6, Strategy = strategy })).Message);
+    }
+
+    [Fact]
+    public void Scaffold_must_know_how_many_sites_there_are_when_not_all_take_part()
+    {
+        var some = new FederationSettings { FractionTrain = 0.5, Strategy = new StrategySettings("scaffold") };
+
+        Assert.Equal("federated.strategy.total_sites", Assert.Single(FederationValidation.Check(some)).Key);
+        Assert.Empty(FederationValidation.Check(some with { FractionTrain = 1 }));
+        Assert.Empty(FederationValidation.Check(some with { Strategy = With("scaffold", "total_sites", 9) }));
+    }
+
+    /// <summary>A job's key that the catalog does not know, or one of the catalog that a job cannot say, would be found by nobody else.</summary>
+    [Fact]
+    public void Jobs_can_say_every_parameter_there_is_and_no_other()
+    {
+        var inCatalog = StrategyCatalog.Names.SelectMany(StrategyCatalog.ParametersOf).Select(parameter => parameter.Name).Distinct().Order();
+        var inJobs = typeof(StrategySection).GetProperties().Where(property => property.PropertyType == typeof(double?))
+            .Select(property => property.GetCustomAttribute<JobKeyAttribute>()!.Name ?? JsonNamingPolicy.SnakeCaseLower.ConvertName(property.Name)).Order();
+
+        Assert.Equal(inCatalog, inJobs);
+        foreach (var name in StrategyCatalog.Names)
+            foreach (var parameter in StrategyCatalog.ParametersOf(name))
+                Assert.Equal(parameter.Least > 0 ? 1 : parameter.Least, Loaded(name, parameter).Strategy.Parameters[parameter.Name]);
+
+        static FederationSettings Loaded(string name, StrategyParameter parameter)
+        {
+            var text = string.Create(CultureInfo.InvariantCulture, $$"""
+                name: f
+                data: {train: [a.txt]}
+                federated:
+                  rounds: 2
+                  mode: {{(name == "fedbuff" ? "asynchronous" : "synchronous")}}
+                  min_available_sites: 9
+                  strategy: {type: {{name}}, {{parameter.Name}}: {{(parameter.Least > 0 ? 1 : parameter.Least)}}}
+                """);
+            return FederatedJob.Settings(JobLoader.LoadText(text, "job.yaml", new JobOverrides()).Job);
+        }
     }
 
     [Fact]
@@ -72,4 +127,7 @@ public sealed class FederationValidationTests
         Assert.Equal(Written(), Written());
         Assert.NotEqual(Written(), Written() with { Strategy = new StrategySettings("fedprox") });
     }
+
+    private static StrategySettings With(string strategy, string parameter, double value) =>
+        new(strategy) { Parameters = ImmutableSortedDictionary<string, double>.Empty.WithComparers(StringComparer.Ordinal).Add(parameter, value) };
 }

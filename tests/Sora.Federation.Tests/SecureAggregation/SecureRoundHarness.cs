@@ -174,6 +174,7 @@ internal sealed class CachedP256Pairs
 {
     private readonly P256KeyAgreement _inner = new();
     private readonly Dictionary<(int Site, int Call), IAgreementKey> _pairs = [];
+    private readonly Dictionary<(IAgreementKey Pair, string Peer), byte[]> _agreed = [];
 
     public IKeyAgreement For(int site) => new Agreement(this, site);
 
@@ -186,7 +187,7 @@ internal sealed class CachedP256Pairs
             var id = (site, _calls++);
             if (!pool._pairs.TryGetValue(id, out var pair))
                 pool._pairs.Add(id, pair = pool._inner.Generate());
-            return new Undisposed(pair);
+            return new Undisposed(pool, pair);
         }
 
         public IAgreementKey? Import(ReadOnlySpan<byte> privateKey) => pool._inner.Import(privateKey);
@@ -194,11 +195,18 @@ internal sealed class CachedP256Pairs
         public bool IsPublicKey(ReadOnlySpan<byte> publicKey) => pool._inner.IsPublicKey(publicKey);
     }
 
-    private sealed class Undisposed(IAgreementKey pair) : IAgreementKey
+    private sealed class Undisposed(CachedP256Pairs pool, IAgreementKey pair) : IAgreementKey
     {
         public byte[] PublicKey => pair.PublicKey;
-        public byte[] Agree(ReadOnlySpan<byte> publicKey) => pair.Agree(publicKey);
         public byte[] ExportPrivateKey() => pair.ExportPrivateKey();
         public void Dispose() { }
+
+        public byte[] Agree(ReadOnlySpan<byte> publicKey)
+        {
+            var peer = Convert.ToHexString(publicKey);
+            if (!pool._agreed.TryGetValue((pair, peer), out var secret))
+                pool._agreed.Add((pair, peer), secret = pair.Agree(publicKey));
+            return [.. secret]; // whoever gets it wipes it
+        }
     }
 }

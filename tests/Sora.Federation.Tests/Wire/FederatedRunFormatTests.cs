@@ -18,7 +18,7 @@ public sealed class FederatedRunFormatTests
         Assert.Equal(
             """
             {"mode":"synchronous","rounds":10,"local_steps":0,"local_epochs":1,"fraction_train":1,"min_available_sites":2,"quorum":null,"over_selection":1,
-            "round_deadline":3600,"max_attempts":10,"eval_rounds":1,"buffer_size":2,"max_staleness":10,"strategy":{"name":"fedavg","parameters":{}},"lora":null,
+            "round_deadline":3600,"max_attempts":10,"eval_rounds":1,"buffer_size":2,"max_staleness":10,"strategy":{"name":"fedavg","parameters":{}},
             "quantization":"fp32","secure_aggregation":{"threshold":0.75,"stage_deadline":60},"differential_privacy":null}
             """.ReplaceLineEndings(""),
             FederationSettingsJson.Write(settings));

@@ -28,6 +28,13 @@ public sealed class RoundMessageFormatTests
     }, iter: 1000);
 
     [Fact]
+    public void Nothing_that_is_said_is_left_out_here()
+    {
+        Assert.Equal(WireValues.Kinds<ToSite>().ToHashSet(), WireValues.ToSite.Array[500].Single().Select(said => said.GetType()).ToHashSet());
+        Assert.Equal(WireValues.Kinds<FromSite>().ToHashSet(), WireValues.FromSite.Array[500].Single().Select(said => said.GetType()).ToHashSet());
+    }
+
+    [Fact]
     public void A_policy_has_a_name_for_everything_a_site_says() =>
         WireValues.FromSite.Sample(said => Assert.Contains(RoundMessageFormat.TypeOf(said), SiteMessages.All), iter: 200);
 

@@ -3,6 +3,7 @@ using System.Text.Json;
 using System.Text.Json.Serialization;
 using CsCheck;
 using Sora.Federation.Rounds;
+using Sora.Protocol.Jobs;
 
 namespace Sora.Federation.Tests.Wire;
 
@@ -58,9 +59,8 @@ internal static class WireValues
         from quorum in Gen.Int[0, 1]
         from fraction in Gen.Double[0.01, 1]
         from deadline in Gen.Double[1, 10_000_000]
-        from strategy in Gen.OneOfConst("fedavg", "fedavgm", "fedadam", "scaffold")
+        from strategy in Gen.OneOfConst("fedavg", "fedavgm", "fedadam", "diloco")
         from rate in Gen.Double[0.001, 1000]
-        from lora in Gen.OneOf(Gen.Const((LoraSettings?)null), Gen.Select(Gen.Int[1, 100], Gen.Double[0.1, 100]).Select((rank, alpha) => (LoraSettings?)new LoraSettings(rank, alpha)))
         from secure in Gen.Bool
         from quantization in Gen.Enum<UpdateQuantization>()
         from model in Gen.Enum<PrivacyModel>()
@@ -77,7 +77,6 @@ internal static class WireValues
             EvalRounds = asynchronous ? 0 : 3,
             RoundDeadline = deadline,
             Strategy = new StrategySettings(asynchronous ? "fedbuff" : strategy) { Parameters = ImmutableSortedDictionary<string, double>.Empty.WithComparers(StringComparer.Ordinal).Add("server_learning_rate", rate) },
-            Lora = lora,
             Quantization = secure && !asynchronous ? UpdateQuantization.Fp32 : quantization,
             SecureAggregation = secure && !asynchronous ? new SecureAggregationSettings(0.75, deadline / 10 + 1) : null,
             DifferentialPrivacy = isPrivate ? new DifferentialPrivacySettings(model, NoiseMultiplier: rate) : null,

@@ -10,7 +10,7 @@ namespace Sora.Model.Tests.Training;
 internal sealed class SimulatedCluster(int workers, int lanes)
 {
     private readonly Lock _gate = new();
-    private readonly Dictionary<(long Step, bool Gather), Round> _rounds = [];
+    private readonly Dictionary<int, Round> _rounds = []; // by how many came before
     private readonly AutoResetEvent[] _turns = [.. Enumerable.Range(0, workers).Select(_ => new AutoResetEvent(false))];
     private readonly bool[] _ended = new bool[workers];
     private Exception? _failure;
@@ -51,7 +51,7 @@ internal sealed class SimulatedCluster(int workers, int lanes)
         }
     }
 
-    private Round Meet(int rank, (long, bool) key, Action<Round> handIn)
+    private Round Meet(int rank, int key, Action<Round> handIn)
     {
         Round round;
         lock (_gate)
@@ -87,6 +87,7 @@ internal sealed class SimulatedCluster(int workers, int lanes)
     private sealed class Exchange(SimulatedCluster cluster, int rank) : IGradientExchange
     {
         private readonly LaneRange _all = new(0, cluster.Lanes);
+        private int _met;
 
         public LaneRange Lanes { get; } = LaneRange.OfWorker(rank, cluster.Workers, cluster.Lanes);
 
@@ -94,7 +95,7 @@ internal sealed class SimulatedCluster(int workers, int lanes)
         {
             var copies = subtrees.ToArray().ToDictionary(sum => sum.Node, sum => new Span<float>((void*)sum.Values, (int)length).ToArray());
             var lanes = totals.ToArray();
-            var round = cluster.Meet(rank, (step, false), round =>
+            var round = cluster.Meet(rank, _met++, round =>
             {
                 foreach (var (node, values) in copies)
                     round.Sums.Add(node, values);
@@ -108,7 +109,7 @@ internal sealed class SimulatedCluster(int workers, int lanes)
         public StepTotals Gather(long step, ReadOnlySpan<LaneTotals> totals)
         {
             var lanes = totals.ToArray();
-            return cluster.Meet(rank, (step, true), round => round.Totals.AddRange(lanes)).StepTotals(_all);
+            return cluster.Meet(rank, _met++, round => round.Totals.AddRange(lanes)).StepTotals(_all);
         }
 
         public void ThrowIfBroken()

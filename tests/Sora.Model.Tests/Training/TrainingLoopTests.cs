@@ -1,5 +1,6 @@
 using Sora.Model.Tests.Native;
 using Sora.Model.Training;
+using TorchSharp;
 
 namespace Sora.Model.Tests.Training;
 
@@ -84,6 +85,53 @@ public class TrainingLoopTests
         Assert.False(Run(host, evalSteps: 0, saveSteps: 0).Halted);
     }
 
+    [Theory]
+    [InlineData(3, true)]
+    [InlineData(3, false)]
+    [InlineData(6, true)]
+    public void Run_StatesDifferWhereACheckpointIsDue_NobodySavesIt(int saveSteps, bool verified)
+    {
+        var job = TinyJobs.Decoder with { SaveSteps = saveSteps, VerifySteps = verified ? 100 : 0 };
+
+        var logs = new SimulatedCluster(2, job.Lanes).Run(exchange =>
+        {
+            using var data = TinyJobs.Data(job);
+            using var trainer = TinyJobs.Trainer(job);
+            var host = new RecordingHost { AfterStep = step => { if (step == 2 && exchange.Lanes.First > 0) Corrupt(trainer); } };
+            TrainingLoop.Run(trainer, data, exchange, host);
+            return string.Join(',', host.Log);
+        });
+
+        var (three, six) = verified ? ("differ 3", "differ 6") : ("save 3", "save 6");
+        Assert.All(logs, log => Assert.Equal(saveSteps == 3 ? $"1,2,3,{three},4,5,6,eval 6,{six}" : $"1,2,3,4,5,6,eval 6,{six}", log));
+    }
+
+    [Fact]
+    public void Run_StatesAreEqual_AllSave()
+    {
+        var job = TinyJobs.Decoder with { SaveSteps = 3 };
+
+        var logs = new SimulatedCluster(3, job.Lanes).Run(exchange =>
+        {
+            using var data = TinyJobs.Data(job);
+            using var trainer = TinyJobs.Trainer(job);
+            var host = new RecordingHost();
+            TrainingLoop.Run(trainer, data, exchange, host);
+            return string.Join(',', host.Log);
+        });
+
+        Assert.All(logs, log => Assert.Equal("1,2,3,save 3,4,5,6,eval 6,save 6", log));
+    }
+
+    private static void Corrupt(Trainer trainer)
+    {
+        var weights = trainer.Weights;
+        using (torch.no_grad())
+            weights[0].Value.add_(1e-3f);
+        foreach (var weight in weights)
+            weight.Value.Dispose();
+    }
+
     private static TrainingEnd Run(RecordingHost host, int evalSteps, int saveSteps, long firstStep = 0, long evaluated = -1, long saved = -1)
     {
         var job = TinyJobs.Decoder with { EvalSteps = evalSteps, SaveSteps = saveSteps };
@@ -101,9 +149,17 @@ public class TrainingLoopTests
 
         public long StopAfter { get; init; } = long.MaxValue;
 
+        public Action<long> AfterStep { get; init; } = _ => { };
+
         public bool StopRequested => Log.Count(line => char.IsDigit(line[0])) >= StopAfter;
 
-        public void OnStep(StepResult result) => Log.Add($"{result.Step}");
+        public void OnStep(StepResult result)
+        {
+            Log.Add($"{result.Step}");
+            AfterStep(result.Step);
+        }
+
+        public void OnStatesDiffer(long step, string hash) => Log.Add($"differ {step}");
 
         public void OnEvaluation(EvaluationResult result) => Log.Add($"eval {result.Step}");
 

@@ -17,13 +17,15 @@ public sealed record Krum(int NumMaliciousNodes, int Select = 1) : IScreen
     /// <inheritdoc/>
     public bool NeedsAll => true;
 
+    /// <summary>The fewest updates it can choose among.</summary>
+    public int LeastUpdates => 2 * NumMaliciousNodes + 3;
+
     /// <inheritdoc/>
     public Screening Screen(IReadOnlyList<Contribution> updates)
     {
-        var needed = 2 * NumMaliciousNodes + 3;
-        if (updates.Count < needed)
-            throw new SoraException($"Krum against {NumMaliciousNodes} malicious sites needs {needed} updates, here are {updates.Count}; "
-                + "ask more sites, wait for more of them, or lower num_malicious_nodes.", ExitCode.Failure);
+        if (updates.Count < LeastUpdates)
+            throw new SoraException($"Krum against {NumMaliciousNodes} malicious sites needs {LeastUpdates} updates, here are {updates.Count}; "
+                + "ask more sites, wait for more of them, or lower byzantine_sites.", ExitCode.Failure);
         var scores = Scores(SquaredDistances(updates), NumMaliciousNodes);
         // Ties go to the site whose name comes first: the order of arrival must not matter.
         var kept = Enumerable.Range(0, scores.Length).OrderBy(site => scores[site]).ThenBy(site => site).Take(Select).ToHashSet();

@@ -6,7 +6,7 @@ namespace Sora.Federation.Aggregation.Strategies;
 /// The state vector is c, which every site of a round is sent along with the weights.
 /// </summary>
 /// <param name="EtaG">The server's learning rate.</param>
-/// <param name="TotalSites">N: all sites of the job, whether they took part or not.</param>
+/// <param name="TotalSites">N: all sites of the job, whether they took part or not; 0: all take part in each round.</param>
 public sealed record Scaffold(double EtaG, int TotalSites) : ServerOptimizer
 {
     /// <inheritdoc/>
@@ -19,7 +19,7 @@ public sealed record Scaffold(double EtaG, int TotalSites) : ServerOptimizer
     public override void Step(int part, ReadOnlySpan<double> delta, Span<float> weights, StateRun state, int sites)
     {
         var target = part == 0 ? weights : state[0];
-        var rate = part == 0 ? EtaG : (double)sites / TotalSites;
+        var rate = part == 0 ? EtaG : TotalSites == 0 ? 1 : (double)sites / TotalSites;
         for (var i = 0; i < delta.Length; i++)
             target[i] = (float)(target[i] + rate * delta[i]);
     }

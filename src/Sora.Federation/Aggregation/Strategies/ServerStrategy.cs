@@ -12,7 +12,7 @@ public enum Weighting
     /// <summary>As much as any other: what robust rules need, since a claim is free.</summary>
     Uniform,
 
-    /// <summary>1 / sqrt(1 + s) for an update begun s rounds ago, divided by the number of updates, not by the sum of weights (FedBuff).</summary>
+    /// <summary>(1 + s)^-<see cref="ServerStrategy.StalenessExponent"/> for an update begun s rounds ago, divided by the number of updates, not by the sum of weights (FedBuff).</summary>
     Staleness,
 }
 
@@ -33,10 +33,10 @@ public sealed record ServerStrategy(string Name, ServerOptimizer Optimizer)
     /// <summary>What updates count in the mean.</summary>
     public Weighting Weighting { get; init; }
 
-    /// <summary>FedBuff's K: close the round as soon as so many updates are whole. Null where quorum and deadline decide.</summary>
-    public int? BufferSize { get; init; }
+    /// <summary>How fast stale updates lose weight under <see cref="Weighting.Staleness"/>; 0.5 is the square root of FedBuff's paper.</summary>
+    public double StalenessExponent { get; init; } = 0.5;
 
-    /// <summary>What the sites must know: parameters of the strategy that act on local training, by their usual names (<c>eta_l</c>, <c>proximal_mu</c>).</summary>
+    /// <summary>What the sites must know: parameters of the strategy that act on local training, by their names (<c>proximal_mu</c>).</summary>
     public IReadOnlyDictionary<string, double> SiteParameters { get; init; } = new Dictionary<string, double>();
 
     /// <summary>
@@ -50,6 +50,7 @@ public sealed record ServerStrategy(string Name, ServerOptimizer Optimizer)
     {
         Weighting.Examples => update.Weight,
         Weighting.Uniform => 1,
-        _ => 1 / Math.Sqrt(1 + Math.Max(0, round - update.Round)),
+        // The least weight keeps the extreme from becoming none, which a sum would not take.
+        _ => Math.Max(Sums.ExactSum.MinWeight, Math.Pow(1 + Math.Max(0, round - update.Round), -StalenessExponent)),
     };
 }

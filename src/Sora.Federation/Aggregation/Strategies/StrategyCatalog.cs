@@ -1,94 +1,135 @@
+using System.Globalization;
 using Sora.Federation.Aggregation.Robust;
 using Sora.Protocol.Jobs;
 
 namespace Sora.Federation.Aggregation.Strategies;
 
 /// <summary>A parameter of a strategy.</summary>
-/// <param name="Name">As the papers and other frameworks call it.</param>
-/// <param name="Default">Its value if none is given; null when one must be given.</param>
-/// <param name="Min">The least value.</param>
-/// <param name="Max">The greatest value.</param>
+/// <param name="Name">Its key in a job.</param>
+/// <param name="Default">Its value if none is given.</param>
+/// <param name="Least">The least value; where it is <see cref="double.Epsilon"/>, anything above 0.</param>
+/// <param name="Most">The greatest value.</param>
 /// <param name="Meaning">What it does.</param>
-/// <param name="Integer">Whether it is a whole number.</param>
-public sealed record StrategyParameter(string Name, double? Default, double Min, double Max, string Meaning, bool Integer = false);
+/// <param name="IsWhole">Whether it is a whole number.</param>
+public sealed record StrategyParameter(string Name, double Default, double Least, double Most, string Meaning, bool IsWhole = false)
+{
+    /// <summary>Whether a value is allowed; not a number never is.</summary>
+    public bool Allows(double value) => value >= Least && value <= Most && (!IsWhole || value == Math.Floor(value));
 
-/// <summary>The strategies by name, with the parameter names users know.</summary>
+    /// <summary>What would be allowed.</summary>
+    public string Advice
+    {
+        get
+        {
+            var least = Least == double.Epsilon ? "more than 0" : Least.ToString(CultureInfo.InvariantCulture);
+            var range = Most == double.PositiveInfinity ? Least == double.Epsilon ? least : $"{least} or more" : string.Create(CultureInfo.InvariantCulture, $"{least} to {Most}");
+            return IsWhole ? $"use a whole number, {range}" : $"use {range}";
+        }
+    }
+}
+
+/// <summary>What is wrong with the choice of a strategy.</summary>
+/// <param name="Parameter">Which parameter; null: the name of the strategy.</param>
+/// <param name="Advice">What would be right.</param>
+public sealed record StrategyError(string? Parameter, string Advice);
+
+/// <summary>The strategies by name with their parameters: the one list that jobs, policies and the server go by.</summary>
 public static class StrategyCatalog
 {
-    private const double Tiny = 1e-30;
-    private const double Below1 = 0.999999999;
-    private static readonly StrategyParameter EtaL = new("eta_l", 0.1, Tiny, 1e6, "learning rate of the sites");
-    private static readonly StrategyParameter ServerRate = new("server_learning_rate", 1, Tiny, 1e6, "learning rate of the server");
-    private static readonly StrategyParameter Malicious = new("num_malicious_nodes", null, 0, 1 << 20, "malicious sites that are reckoned with", Integer: true);
+    private const double Below1 = 0.999999;
 
     private static readonly StrategyParameter[] Screening =
     [
-        new("clipping_norm", double.PositiveInfinity, Tiny, double.PositiveInfinity, "updates with a larger norm are scaled down to it"),
+        new("clipping_norm", double.PositiveInfinity, double.Epsilon, double.PositiveInfinity, "updates with a larger norm are scaled down to it"),
         new("max_norm_ratio", double.PositiveInfinity, 1, double.PositiveInfinity, "updates with a norm beyond so many times the median are left out"),
         new("min_cosine", -1, -1, 1, "updates whose cosine with the median update is smaller are left out"),
     ];
 
-    private static readonly Dictionary<string, (StrategyParameter[] Parameters, Func<Values, ServerStrategy> Build)> Known = new(StringComparer.Ordinal)
-    {
-        ["fedavg"] = ([], _ => new("fedavg", new GradientDescent())),
-        ["fedavgm"] = ([ServerRate, new("server_momentum", 0.9, 0, Below1, "momentum of the server")],
-            p => new("fedavgm", new GradientDescent(p["server_learning_rate"], p["server_momentum"]))),
-        ["fedprox"] = ([new("proximal_mu", null, 0, 1e6, "strength of the pull back to the global weights")],
-            p => new("fedprox", new GradientDescent()) { SiteParameters = p.Only("proximal_mu") }),
-        ["fedadam"] = ([Eta(0.1), EtaL, Beta1(0.9), Beta2, Tau(1e-3)], p => Adaptive("fedadam", SecondMoment.Adam, p)),
-        ["fedyogi"] = ([Eta(0.01), EtaL with { Default = 0.0316 }, Beta1(0.9), Beta2, Tau(1e-3)], p => Adaptive("fedyogi", SecondMoment.Yogi, p)),
-        ["fedadagrad"] = ([Eta(0.1), EtaL, Beta1(0), Tau(1e-9)], p => Adaptive("fedadagrad", SecondMoment.Adagrad, p)),
-        ["scaffold"] = ([new("eta_g", 1, Tiny, 1e6, "learning rate of the server"), EtaL, new("num_nodes", null, 1, 1 << 20, "all sites of the job", Integer: true)],
-            p => new("scaffold", new Scaffold(p["eta_g"], (int)p["num_nodes"])) { Weighting = Weighting.Uniform, SiteParameters = p.Only("eta_l") }),
-        ["diloco"] = ([new("outer_learning_rate", 0.7, Tiny, 1e6, "outer learning rate"), new("outer_momentum", 0.9, 0, Below1, "outer Nesterov momentum")],
-            p => new("diloco", new GradientDescent(p["outer_learning_rate"], p["outer_momentum"], Nesterov: true))),
-        ["fedbuff"] = ([ServerRate, new("buffer_size", 10, 1, 1 << 20, "K: updates that make a server step", Integer: true)],
-            p => new("fedbuff", new GradientDescent(p["server_learning_rate"])) { Weighting = Weighting.Staleness, BufferSize = (int)p["buffer_size"] }),
-        ["fedmedian"] = ([], _ => new("fedmedian", new GradientDescent()) { Rule = CoordinateRule.Median, Weighting = Weighting.Uniform }),
-        ["fedtrimmedavg"] = ([new("beta", 0.2, 0, 0.4999999, "part cut off at each end")],
-            p => new("fedtrimmedavg", new GradientDescent()) { Rule = CoordinateRule.TrimmedMean(p["beta"]), Weighting = Weighting.Uniform }),
-        ["krum"] = ([Malicious], p => new("krum", new GradientDescent()) { Screens = [new Krum((int)p["num_malicious_nodes"])], Weighting = Weighting.Uniform }),
-        ["multikrum"] = ([Malicious, new("num_nodes_to_select", null, 1, 1 << 20, "updates that are kept", Integer: true)],
-            p => new("multikrum", new GradientDescent())
+    private static readonly Entry[] Entries =
+    [
+        new("fedavg", [Rate(1)], p => new("fedavg", new GradientDescent(p["server_learning_rate"]))),
+        new("fedavgm", [Rate(1), Momentum], p => new("fedavgm", new GradientDescent(p["server_learning_rate"], p["server_momentum"]))),
+        new("fedprox", [Rate(1), new("proximal_mu", 0.01, 0, 1000, "strength of the sites' pull back to the global weights")],
+            p => new("fedprox", new GradientDescent(p["server_learning_rate"])) { SiteParameters = new Dictionary<string, double> { ["proximal_mu"] = p["proximal_mu"] } }),
+        new("fedadam", [Rate(0.1), Beta1(0.9), Beta2, Tau(1e-3)], p => Adaptive("fedadam", SecondMoment.Adam, p)),
+        new("fedyogi", [Rate(0.01), Beta1(0.9), Beta2, Tau(1e-3)], p => Adaptive("fedyogi", SecondMoment.Yogi, p)),
+        new("fedadagrad", [Rate(0.1), Beta1(0), Tau(1e-9)], p => Adaptive("fedadagrad", SecondMoment.Adagrad, p)),
+        new("scaffold", [Rate(1), new("total_sites", 0, 0, 1 << 20, "all sites of the job; 0: those of each round", IsWhole: true)],
+            p => new("scaffold", new Scaffold(p["server_learning_rate"], (int)p["total_sites"])) { Weighting = Weighting.Uniform }),
+        new("diloco", [Rate(0.7), Momentum], p => new("diloco", new GradientDescent(p["server_learning_rate"], p["server_momentum"], Nesterov: true))),
+        new("fedbuff", [Rate(1), new("staleness_exponent", 0.5, 0, 10, "how fast stale updates lose weight")],
+            p => new("fedbuff", new GradientDescent(p["server_learning_rate"])) { Weighting = Weighting.Staleness, StalenessExponent = p["staleness_exponent"] }),
+        new("median", [], _ => new("median", new GradientDescent()) { Rule = CoordinateRule.Median, Weighting = Weighting.Uniform }),
+        new("trimmed_mean", [new("trim_fraction", 0.2, 0, 0.499999, "part cut off at each end")],
+            p => new("trimmed_mean", new GradientDescent()) { Rule = CoordinateRule.TrimmedMean(p["trim_fraction"]), Weighting = Weighting.Uniform }),
+        new("krum", [Byzantine], p => new("krum", new GradientDescent()) { Screens = [new Krum((int)p["byzantine_sites"])], Weighting = Weighting.Uniform }),
+        new("multi_krum", [Byzantine, new("selected_sites", 1, 1, 1 << 20, "updates that are kept", IsWhole: true)],
+            p => new("multi_krum", new GradientDescent())
             {
-                Screens = [new Krum((int)p["num_malicious_nodes"], (int)p["num_nodes_to_select"])],
+                Screens = [new Krum((int)p["byzantine_sites"], (int)p["selected_sites"])],
                 Weighting = Weighting.Uniform,
             }),
-    };
+    ];
 
-    /// <summary>The names, in alphabetical order.</summary>
-    public static IReadOnlyList<string> Names => [.. Known.Keys.Order(StringComparer.Ordinal)];
+    private static readonly Dictionary<string, Entry> ByName = Entries.ToDictionary(entry => entry.Name, StringComparer.Ordinal);
+
+    private static StrategyParameter Momentum => new("server_momentum", 0.9, 0, Below1, "momentum of the server");
+
+    private static StrategyParameter Beta2 => new("beta_2", 0.99, 0, Below1, "decay of the second moment");
+
+    private static StrategyParameter Byzantine => new("byzantine_sites", 1, 0, 1 << 20, "malicious sites that are reckoned with", IsWhole: true);
+
+    /// <summary>The names.</summary>
+    public static IReadOnlyList<string> Names { get; } = [.. Entries.Select(entry => entry.Name)];
+
+    /// <summary>Strategies that look at single updates whatever their parameters, which secure aggregation hides.</summary>
+    public static IReadOnlySet<string> NeedingSingleUpdates { get; } = new SortedSet<string>(["median", "trimmed_mean", "krum", "multi_krum"], StringComparer.Ordinal);
+
+    /// <summary>The parameters that make any strategy look at single updates.</summary>
+    public static IReadOnlyList<string> ScreeningParameters { get; } = [.. Screening.Select(parameter => parameter.Name)];
 
     /// <summary>The parameters of a strategy, those of the screens (which every strategy but SCAFFOLD has) at the end.</summary>
+    /// <exception cref="SoraException">There is no such strategy.</exception>
     public static IReadOnlyList<StrategyParameter> ParametersOf(string name) =>
-        Known.TryGetValue(name, out var entry)
-            ? name == "scaffold" ? entry.Parameters : [.. entry.Parameters, .. Screening]
-            : throw new SoraException($"There is no strategy '{name}'; known are {string.Join(", ", Names)}.", ExitCode.Usage);
+        ByName.TryGetValue(name, out var entry) ? entry.AllParameters : throw new SoraException($"strategy: {Unknown(name)}.", ExitCode.Usage);
+
+    /// <summary>Everything wrong with a choice; empty when it is fine.</summary>
+    public static IReadOnlyList<StrategyError> Check(string name, IReadOnlyDictionary<string, double> parameters)
+    {
+        if (!ByName.TryGetValue(name, out var entry))
+            return [new StrategyError(null, Unknown(name))];
+        var errors = new List<StrategyError>();
+        foreach (var (key, value) in parameters)
+        {
+            var parameter = entry.AllParameters.FirstOrDefault(parameter => parameter.Name == key);
+            if (parameter is null)
+            {
+                var known = entry.AllParameters.Select(one => one.Name).ToList();
+                errors.Add(new StrategyError(key, $"{name} has no such parameter; it has {string.Join(", ", known)}{Near(key, known)}"));
+            }
+            else if (!parameter.Allows(value))
+            {
+                errors.Add(new StrategyError(key, parameter.Advice));
+            }
+        }
+        return errors;
+    }
 
     /// <summary>Creates a strategy.</summary>
-    /// <exception cref="SoraException">The name or a parameter is not known, or a value is missing or out of range.</exception>
+    /// <param name="name">One of <see cref="Names"/>.</param>
+    /// <param name="parameters">What differs from the defaults.</param>
+    /// <exception cref="SoraException"><see cref="Check"/> finds something wrong.</exception>
     public static ServerStrategy Create(string name, IReadOnlyDictionary<string, double>? parameters = null)
     {
-        var known = ParametersOf(name);
-        if (parameters?.Keys.FirstOrDefault(key => known.All(parameter => parameter.Name != key)) is { } unknown)
-            throw new SoraException($"The strategy {name} has no parameter '{unknown}'; it has {string.Join(", ", known.Select(parameter => parameter.Name))}.", ExitCode.Usage);
-        var values = new Values(known.ToDictionary(parameter => parameter.Name, parameter => Value(name, parameter, parameters)));
-        var strategy = Known[name].Build(values);
-        return name == "scaffold" ? strategy : strategy with { Screens = [.. ScreensOf(values), .. strategy.Screens] };
+        if (Check(name, parameters ?? new Dictionary<string, double>()) is [var error, ..])
+            throw new SoraException($"strategy{(error.Parameter is null ? "" : "." + error.Parameter)}: {error.Advice}.", ExitCode.Usage);
+        var entry = ByName[name];
+        var values = entry.AllParameters.ToDictionary(parameter => parameter.Name, parameter => parameters?.TryGetValue(parameter.Name, out var value) == true ? value : parameter.Default);
+        var strategy = entry.Build(values);
+        return entry.IsScreened ? strategy with { Screens = [.. ScreensOf(values), .. strategy.Screens] } : strategy;
     }
 
-    private static double Value(string strategy, StrategyParameter parameter, IReadOnlyDictionary<string, double>? given)
-    {
-        if (given is null || !given.TryGetValue(parameter.Name, out var value))
-            return parameter.Default ?? throw new SoraException($"The strategy {strategy} needs {parameter.Name} ({parameter.Meaning}).", ExitCode.Usage);
-        // Not (outside): a NaN must be refused too.
-        return value >= parameter.Min && value <= parameter.Max && (!parameter.Integer || value == Math.Floor(value))
-            ? value
-            : throw new SoraException($"{parameter.Name} of the strategy {strategy} is {value}; it must be {(parameter.Integer ? "a whole number " : "")}"
-                + $"between {parameter.Min} and {parameter.Max}.", ExitCode.Usage);
-    }
-
-    private static IEnumerable<IScreen> ScreensOf(Values values)
+    private static IEnumerable<IScreen> ScreensOf(Dictionary<string, double> values)
     {
         if (double.IsFinite(values["max_norm_ratio"]))
             yield return new NormOutliers(values["max_norm_ratio"]);
@@ -98,21 +139,24 @@ public static class StrategyCatalog
             yield return new NormClipping(values["clipping_norm"]);
     }
 
-    private static ServerStrategy Adaptive(string name, SecondMoment moment, Values p) =>
-        new(name, new AdaptiveOptimizer(moment, p["eta"], p["beta_1"], moment == SecondMoment.Adagrad ? 0 : p["beta_2"], p["tau"])) { SiteParameters = p.Only("eta_l") };
+    private static ServerStrategy Adaptive(string name, SecondMoment moment, Dictionary<string, double> p) =>
+        new(name, new AdaptiveOptimizer(moment, p["server_learning_rate"], p["beta_1"], moment == SecondMoment.Adagrad ? 0 : p["beta_2"], p["tau"]));
 
-    private static StrategyParameter Eta(double value) => new("eta", value, Tiny, 1e6, "learning rate of the server");
+    private static StrategyParameter Rate(double value) => new("server_learning_rate", value, double.Epsilon, 1000, "learning rate of the server");
 
     private static StrategyParameter Beta1(double value) => new("beta_1", value, 0, Below1, "decay of the first moment");
 
-    private static StrategyParameter Beta2 => new("beta_2", 0.99, 0, Below1, "decay of the second moment");
+    private static StrategyParameter Tau(double value) => new("tau", value, double.Epsilon, 1000, "degree of adaptivity");
 
-    private static StrategyParameter Tau(double value) => new("tau", value, Tiny, 1e6, "degree of adaptivity");
+    private static string Unknown(string name) => $"there is no '{name}'; use one of {string.Join(", ", Names)}{Near(name, Names)}";
 
-    private sealed class Values(Dictionary<string, double> values)
+    private static string Near(string name, IEnumerable<string> candidates) => NearestName.Of(name, candidates) is { } near ? $". Did you mean '{near}'?" : "";
+
+    private sealed record Entry(string Name, StrategyParameter[] Parameters, Func<Dictionary<string, double>, ServerStrategy> Build)
     {
-        public double this[string name] => values[name];
+        // SCAFFOLD's update is two vectors of different meaning; a norm or a direction of both together says nothing.
+        public bool IsScreened => Name != "scaffold";
 
-        public Dictionary<string, double> Only(string name) => new() { [name] = values[name] };
+        public IReadOnlyList<StrategyParameter> AllParameters { get; } = Name == "scaffold" ? Parameters : [.. Parameters, .. Screening];
     }
 }

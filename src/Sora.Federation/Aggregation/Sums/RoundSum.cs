@@ -56,10 +56,11 @@ internal sealed class RoundSum
         using (var file = new FileStream(replacement, FileMode.Create, FileAccess.Write))
         {
             file.Write(head);
-            var (high, low, values) = (new long[SiteUpdate.RunValues], new long[SiteUpdate.RunValues], new float[SiteUpdate.RunValues]);
-            for (var first = 0L; first < _parameters; first += SiteUpdate.RunValues)
+            var size = RunSize;
+            var (high, low, values) = (new long[size], new long[size], new float[size]);
+            for (var first = 0L; first < _parameters; first += size)
             {
-                var count = (int)Math.Min(SiteUpdate.RunValues, _parameters - first);
+                var count = (int)Math.Min(size, _parameters - first);
                 Sum(first, terms, high.AsSpan(0, count), low.AsSpan(0, count), values.AsSpan(0, count));
                 file.Write(MemoryMarshal.AsBytes(high.AsSpan(0, count)));
                 file.Write(MemoryMarshal.AsBytes(low.AsSpan(0, count)));
@@ -76,11 +77,12 @@ internal sealed class RoundSum
     /// <summary>Everything folded and pending, run by run: <paramref name="use"/> gets the first parameter of a run and its means.</summary>
     public void Means(IReadOnlyList<Term> pending, double divisor, Action<long, Memory<double>> use)
     {
-        var (high, low) = (new long[SiteUpdate.RunValues], new long[SiteUpdate.RunValues]);
-        var (values, means) = (new float[SiteUpdate.RunValues], new double[SiteUpdate.RunValues]);
-        for (var first = 0L; first < _parameters; first += SiteUpdate.RunValues)
+        var size = RunSize;
+        var (high, low) = (new long[size], new long[size]);
+        var (values, means) = (new float[size], new double[size]);
+        for (var first = 0L; first < _parameters; first += size)
         {
-            var count = (int)Math.Min(SiteUpdate.RunValues, _parameters - first);
+            var count = (int)Math.Min(size, _parameters - first);
             Sum(first, pending, high.AsSpan(0, count), low.AsSpan(0, count), values.AsSpan(0, count));
             for (var i = 0; i < count; i++)
                 means[i] = ExactSum.Value(high[i], low[i]) / divisor;
@@ -96,6 +98,9 @@ internal sealed class RoundSum
             ExactSum.Add(weight, ref high, ref low);
         return ExactSum.Value(high, low);
     }
+
+    // The same whenever the file is written and read: the limbs of a run lie together in it.
+    private int RunSize => (int)Math.Min(SiteUpdate.RunValues, _parameters);
 
     public static Counted CountedOf(Term term) => new(term.Update.Site, term.Weight, term.Factor / term.Weight,
         term.Update is SpilledUpdate spilled ? Convert.ToHexStringLower(spilled.Manifest.Hash.Span) : "");

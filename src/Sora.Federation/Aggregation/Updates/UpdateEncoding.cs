@@ -11,7 +11,7 @@ public enum UpdateEncoding
 
     /// <summary>
     /// Blocks of <see cref="UpdateCodec.BlockValues"/> signed bytes behind one single-precision scale (the largest magnitude / 127):
-    /// 1.016 bytes a parameter; off by at most half a scale (nearest rounding) or less than one (stochastic).
+    /// 1.016 bytes a parameter; off by at most half a scale (nearest rounding) or less than one (stochastic), and by 2e-43 where the scale itself is no normal number.
     /// </summary>
     Int8 = 2,
 }

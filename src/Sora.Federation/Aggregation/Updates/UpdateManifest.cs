@@ -1,6 +1,5 @@
 using System.Buffers;
 using System.Security.Cryptography;
-using System.Text;
 using MessagePack;
 
 namespace Sora.Federation.Aggregation.Updates;
@@ -130,7 +129,8 @@ public sealed class UpdateManifest
                 throw new InvalidUpdateException("The manifest goes on after its last field.");
             return new UpdateManifest(site, round, parameters, weight, encoding, chunkBytes, hash, chunkHashes);
         }
-        catch (Exception e) when (e is MessagePackSerializationException or EndOfStreamException or OverflowException or DecoderFallbackException)
+        // The reader answers lengths beyond its own range with an ArgumentException, of which DecoderFallbackException is one too.
+        catch (Exception e) when (e is MessagePackSerializationException or EndOfStreamException or OverflowException or ArgumentException)
         {
             throw new InvalidUpdateException("The manifest is not what this format writes: " + e.Message, e);
         }

@@ -37,7 +37,12 @@ internal sealed class PrivacyLossDistribution
         }
         for (var k = 0; k < size; k++)
         {
-            var (sine, cosine) = logarithms[k] > -100 ? Math.SinCos(angles[k]) : (0, 0);
+            if (logarithms[k] <= -100)
+            {
+                (real[k], imaginary[k]) = (0, 0);
+                continue;
+            }
+            var (sine, cosine) = Math.SinCos(angles[k]);
             var magnitude = Math.Exp(logarithms[k]) / size;
             (real[k], imaginary[k]) = (magnitude * cosine, magnitude * sine);
         }
@@ -100,10 +105,13 @@ internal sealed class PrivacyLossDistribution
         exponents[last - first] = Math.Log(carried) + window.Tilt * last * window.Spacing;
 
         var largest = exponents.Max();
-        var scale = largest + Math.Log(exponents.Sum(exponent => Math.Exp(exponent - largest)));
-        for (var i = first; i <= last; i++) masses[Wrap(i, window.Size)] += Math.Exp(exponents[i - first] - scale);
+        var scale = largest + Math.Log(exponents.Sum(exponent => ExpOrZero(exponent - largest)));
+        for (var i = first; i <= last; i++) masses[Wrap(i, window.Size)] += ExpOrZero(exponents[i - first] - scale);
         return (scale, edge.PAbove);
     }
+
+    // A power below the range of doubles takes a library ten times as long as one within. Not a number stays it.
+    private static double ExpOrZero(double x) => x < -745 ? 0 : Math.Exp(x);
 
     // Of the two ways to take the difference the one between the smaller numbers keeps more digits.
     private static double Between(double below, double above, double nextBelow, double nextAbove) =>

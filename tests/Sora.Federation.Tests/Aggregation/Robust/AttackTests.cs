@@ -24,7 +24,7 @@ public class AttackTests
     public void Coordinate_rules_stay_within_the_honest_values(string attack, int sites, int malicious)
     {
         var (honest, all) = Updates(attack, sites, malicious);
-        foreach (var strategy in new[] { StrategyCatalog.Create("fedmedian"), Create("fedtrimmedavg", ("beta", 0.25)) })
+        foreach (var strategy in new[] { StrategyCatalog.Create("median"), Create("trimmed_mean", ("trim_fraction", 0.25)) })
         {
             var result = Aggregate(strategy, all).Model.Weights;
             for (var i = 0; i < Length; i++)
@@ -37,7 +37,7 @@ public class AttackTests
     public void Krum_keeps_an_honest_update(string attack, int sites, int malicious)
     {
         var (honest, all) = Updates(attack, sites, malicious);
-        var result = Aggregate(Create("krum", ("num_malicious_nodes", malicious)), all).Model.Weights;
+        var result = Aggregate(Create("krum", ("byzantine_sites", malicious)), all).Model.Weights;
         Assert.Contains(honest, values => values.SequenceEqual(result));
     }
 
@@ -46,7 +46,7 @@ public class AttackTests
     public void Multi_Krum_keeps_honest_updates_only_and_says_why_not_the_others(string attack, int sites, int malicious)
     {
         var (honest, all) = Updates(attack, sites, malicious);
-        var outcome = Aggregate(Create("multikrum", ("num_malicious_nodes", malicious), ("num_nodes_to_select", sites - malicious)), all);
+        var outcome = Aggregate(Create("multi_krum", ("byzantine_sites", malicious), ("selected_sites", sites - malicious)), all);
         AssertMean(honest, outcome.Model.Weights);
         Assert.Equal(Malicious(malicious), outcome.Rejected.Select(site => site.Site));
         Assert.All(outcome.Rejected, site => Assert.Contains("Krum score", site.Reason));

@@ -11,7 +11,7 @@ public class StrategyCatalogTests
     {
         foreach (var name in StrategyCatalog.Names)
         {
-            var parameters = StrategyCatalog.ParametersOf(name).ToDictionary(parameter => parameter.Name, parameter => parameter.Default ?? 3);
+            var parameters = StrategyCatalog.ParametersOf(name).ToDictionary(parameter => parameter.Name, parameter => parameter.Default);
             Assert.Equal(name, StrategyCatalog.Create(name, parameters).Name);
         }
     }
@@ -23,7 +23,8 @@ public class StrategyCatalogTests
         Assert.Equal(new AdaptiveOptimizer(SecondMoment.Yogi, 0.01, 0.9, 0.99, 1e-3), StrategyCatalog.Create("fedyogi").Optimizer);
         Assert.Equal(new AdaptiveOptimizer(SecondMoment.Adagrad, 0.1, 0, 0, 1e-9), StrategyCatalog.Create("fedadagrad").Optimizer);
         Assert.Equal(new GradientDescent(0.7, 0.9, Nesterov: true), StrategyCatalog.Create("diloco").Optimizer);
-        Assert.Equal(0.0316, StrategyCatalog.Create("fedyogi").SiteParameters["eta_l"]);
+        Assert.Equal(0.01, StrategyCatalog.Create("fedprox").SiteParameters["proximal_mu"]);
+        Assert.Equal(0.5, StrategyCatalog.Create("fedbuff").StalenessExponent);
     }
 
     [Fact]
@@ -36,13 +37,14 @@ public class StrategyCatalogTests
     }
 
     [Theory]
-    [InlineData("fedsgd", null, 0, "fedadam")]
+    [InlineData("fedavgg", null, 0, "Did you mean 'fedavg'?")]
     [InlineData("fedadam", "beta1", 0.9, "beta_1")]
-    [InlineData("fedadam", "beta_1", 1, "between 0 and")]
-    [InlineData("fedadam", "tau", double.NaN, "between")]
-    [InlineData("fedprox", null, 0, "needs proximal_mu")]
-    [InlineData("krum", "num_malicious_nodes", 1.5, "whole number")]
-    [InlineData("scaffold", "clipping_norm", 1, "no parameter")]
+    [InlineData("fedadam", "beta_1", 1, "use 0 to")]
+    [InlineData("fedadam", "tau", double.NaN, "more than 0 to")]
+    [InlineData("fedavg", "max_norm_ratio", 0.5, "1 or more")]
+    [InlineData("fedavg", "clipping_norm", 0, "use more than 0.")]
+    [InlineData("krum", "byzantine_sites", 1.5, "whole number")]
+    [InlineData("scaffold", "clipping_norm", 1, "no such parameter")]
     public void Mistakes_are_told_with_what_would_be_right(string name, string? parameter, double value, string expected)
     {
         var parameters = parameter is null ? null : new Dictionary<string, double> { [parameter] = value };
