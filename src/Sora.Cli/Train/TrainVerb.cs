@@ -58,9 +58,10 @@ internal static class TrainVerb
             await using var display = new GuardedDisplay(RunDisplay.Create(isJson, TimeProvider.System));
             try
             {
-                var loaded = BaseModel.Complete(job.Load(result));
+                var loaded = job.Load(result);
                 if (loaded.Job.Federated.IsOn)
                     throw new SoraException("The job has a section 'federated': its data stays with the sites. 'sora train' trains where the data is; leave the section out, or set federated.rounds=0.", ExitCode.Usage);
+                loaded = BaseModel.Complete(loaded);
                 var options = new TrainOptions(
                     ResumeCommand.Of(Environment.GetEnvironmentVariable(ResumeCommand.ProgramVariable), result.Tokens.Select(token => token.Value)), result.GetRequiredValue(resume), result.GetValue(overwrite), result.GetRequiredValue(listen), result.GetValue(local),
                     result.GetValue(coordinator) is { } list ? CoordinatorList.Parse(list) : [], result.GetValue(tokenFile));

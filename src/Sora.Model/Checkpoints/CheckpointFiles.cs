@@ -51,7 +51,7 @@ internal static class CheckpointFiles
         foreach (var file in Directory.GetFiles(folder).Where(file => !tensors.Contains(Path.GetFileName(file))))
             digests[Path.GetFileName(file)] = disk.Flush(file);
         if (contents.Job.Lora.IsOn)
-            Put(AdapterConfig.FileName, AdapterConfig.Of(contents.Job, contents.Description).ToUtf8(contents.Description));
+            Put(AdapterConfig.FileName, AdapterConfig.Of(contents.Job, layout.Weights.SelectMany(file => file.Tensors).Select(tensor => tensor.Name)).ToUtf8(contents.Description));
         else
             Put(HubConfig.FileName, HubConfig.ToUtf8(contents.Description));
         Put(CheckpointFolder.JobFileName, Encoding.UTF8.GetBytes(JobJson.Write(contents.Job, indented: true)));

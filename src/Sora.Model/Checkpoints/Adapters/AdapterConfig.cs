@@ -3,8 +3,6 @@ using System.Text.Json;
 using System.Text.Json.Nodes;
 using Sora.Model.Zoo.Adapters;
 using Sora.Protocol.Jobs;
-using TorchSharp;
-using static TorchSharp.torch;
 
 namespace Sora.Model.Checkpoints.Adapters;
 
@@ -18,16 +16,17 @@ public sealed record AdapterConfig(LoraSettings Lora, string BaseModel)
 
     private static readonly JsonSerializerOptions _json = new() { WriteIndented = true, NewLine = "\n", Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
 
-    /// <summary>The adapters of a job.</summary>
+    /// <summary>
+    /// The adapters of a job. Checkpoints are written while training goes on: no network may be built here, not even one of shapes
+    /// only, because that draws from libtorch's one random generator.
+    /// </summary>
     /// <param name="job">The job.</param>
-    /// <param name="model">Its network.</param>
-    internal static AdapterConfig Of(TrainingJob job, ModelDescription model)
+    /// <param name="weights">Names of the adapters' weights.</param>
+    internal static AdapterConfig Of(TrainingJob job, IEnumerable<string> weights)
     {
-        using var shapes = Zoo.ModelZoo.Create(model.Settings, model.VocabSize, model.MaxPositions, new Device(DeviceType.META));
-        var targets = AdapterPlaces.Targets(AdapterPlaces.Of(shapes, model.Settings), job.Lora);
         // PEFT goes by the ends of names; a module named in full is meant alone.
-        var named = job.Lora.TargetModules.Count > 0 && !job.Lora.TargetModules.Contains(LoraSettings.AllLinear) ? job.Lora.TargetModules : AdapterPlaces.Kinds(targets);
-        return new AdapterConfig(job.Lora with { TargetModules = [.. named] }, job.BaseModel);
+        var isExact = job.Lora.TargetModules.Count > 0 && !job.Lora.TargetModules.Contains(LoraSettings.AllLinear);
+        return new AdapterConfig(job.Lora with { TargetModules = [.. isExact ? job.Lora.TargetModules : AdapterPlaces.Kinds(weights.Select(LoraAdapters.ModuleOf))] }, job.BaseModel);
     }
 
     /// <summary>The bytes of the file.</summary>

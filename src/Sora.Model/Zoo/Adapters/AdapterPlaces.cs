@@ -40,8 +40,10 @@ internal static class AdapterPlaces
     }
 
     /// <summary>What PEFT calls these layers: the ends of their names.</summary>
-    public static IReadOnlyList<string> Kinds(IEnumerable<AdapterPlace> places) =>
-        [.. places.Select(place => place.Module[(place.Module.LastIndexOf('.') + 1)..]).Distinct(StringComparer.Ordinal)];
+    public static IReadOnlyList<string> Kinds(IEnumerable<string> modules) =>
+        [.. modules.Select(module => module[(module.LastIndexOf('.') + 1)..]).Distinct(StringComparer.Ordinal)];
+
+    private static IReadOnlyList<string> Kinds(IEnumerable<AdapterPlace> places) => Kinds(places.Select(place => place.Module));
 
     /// <summary>Those a job names.</summary>
     /// <exception cref="SoraException">It names one that the network does not have.</exception>

@@ -10,6 +10,8 @@ internal static class LoraAdapters
     /// <summary>What PEFT puts before the name of each layer in its files.</summary>
     public const string NamePrefix = "base_model.model.";
 
+    private const string Infix = ".lora_";
+
     /// <summary>Adds adapters to the layers a job names.</summary>
     /// <returns>Their weights, by the names PEFT gives them.</returns>
     /// <exception cref="SoraException">The network has no such layers.</exception>
@@ -21,6 +23,9 @@ internal static class LoraAdapters
         return [.. AdapterPlaces.Targets(places, lora).SelectMany(place => Add(place, lora))];
     }
 
+    /// <summary>The layer that an adapter's weight belongs to.</summary>
+    public static string ModuleOf(string weight) => weight[NamePrefix.Length..weight.LastIndexOf(Infix, StringComparison.Ordinal)];
+
     private static Weight[] Add(AdapterPlace place, LoraSettings lora)
     {
         var layer = place.Projection.Weight; // [outputs, inputs]
@@ -31,8 +36,8 @@ internal static class LoraAdapters
         return
         [
             // Kaiming's uniform bound with a = sqrt(5), PyTorch's own for a linear layer.
-            new Weight(a, InitialValue.Uniform(1 / Math.Sqrt(inputs)), $"{NamePrefix}{place.Module}.lora_A.weight"),
-            new Weight(b, InitialValue.Constant(0), $"{NamePrefix}{place.Module}.lora_B.weight"),
+            new Weight(a, InitialValue.Uniform(1 / Math.Sqrt(inputs)), $"{NamePrefix}{place.Module}{Infix}A.weight"),
+            new Weight(b, InitialValue.Constant(0), $"{NamePrefix}{place.Module}{Infix}B.weight"),
         ];
     }
 }

@@ -69,6 +69,19 @@ public sealed class AdapterCheckpointTests : IDisposable
     }
 
     [Fact]
+    public void Save_DrawsNoRandomNumber_BecauseTrainingGoesOnMeanwhile()
+    {
+        using var trainer = Trained(Tuned(SaveBase(TinyModels.Llama)), 1);
+        manual_seed(5);
+        var expected = rand(4).data<float>().ToArray();
+
+        manual_seed(5);
+        Save(trainer, _folder["tuned"]);
+
+        Assert.Equal(expected, rand(4).data<float>().ToArray());
+    }
+
+    [Fact]
     public void Resume_FromACheckpoint_EndsWithTheSameBytes()
     {
         var job = Tuned(SaveBase(TinyModels.Llama));
