@@ -15,8 +15,10 @@ using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Logging;
 using Sora.Coordinator.Configuration;
 using Sora.Coordinator.Corpora;
+using Sora.Coordinator.Federations;
 using Sora.Coordinator.Runs;
 using Sora.Coordinator.Workers;
+using Sora.Federation.Rounds;
 using Sora.Protocol.Jobs;
 using Sora.Protocol.Runs;
 
@@ -35,9 +37,11 @@ public sealed class CoordinatorHost : IAsyncDisposable
     private readonly Task<(ActorSystem System, IActorRef Pool)> _actors;
     private readonly CorpusDirectory _corpora;
     private readonly Journal _journal;
+    private readonly CoordinatorIdentity _identity;
 
-    private CoordinatorHost(WebApplication web, IHost akka, Task<(ActorSystem System, IActorRef Pool)> actors, CorpusDirectory corpora, Journal journal, string token)
+    private CoordinatorHost(WebApplication web, IHost akka, Task<(ActorSystem System, IActorRef Pool)> actors, CorpusDirectory corpora, Journal journal, CoordinatorIdentity identity, string token)
     {
+        _identity = identity;
         _web = web;
         _akka = akka;
         _actors = actors;
@@ -52,6 +56,10 @@ public sealed class CoordinatorHost : IAsyncDisposable
 
     /// <summary>What workers must show.</summary>
     public string Token { get; }
+
+    /// <summary>Fingerprint of the key that shows sites who this coordinator is. The key is made when it is not there.</summary>
+    /// <exception cref="SoraException">It can be neither read nor made.</exception>
+    public string Fingerprint => _identity.Key.Public.Fingerprint;
 
     internal Task<(ActorSystem System, IActorRef Pool)> Actors => _actors;
 
@@ -69,9 +77,10 @@ public sealed class CoordinatorHost : IAsyncDisposable
         var token = options.Token.Length > 0 ? new CoordinatorToken(options.Token) : CoordinatorToken.CreateRandom();
         var corpora = new CorpusDirectory(options.OpenCorpus);
 
-        var akka = BuildAkka(options, corpora, journal);
+        var identity = new CoordinatorIdentity(options);
+        var akka = BuildAkka(options, corpora, journal, identity);
         var actors = Task.Run(() => StartAkkaAsync(akka, prepared, cancellationToken), cancellationToken);
-        var web = BuildWeb(options, endpoint, token, corpora, journal, actors);
+        var web = BuildWeb(options, endpoint, token, corpora, journal, identity, actors);
         try
         {
             await web.StartAsync(cancellationToken);
@@ -87,7 +96,7 @@ public sealed class CoordinatorHost : IAsyncDisposable
             var reason = exception.InnerException is AddressInUseException ? "another program uses that port" : exception.Message;
             throw new SoraException($"The coordinator cannot listen on {options.ListenUrl}: {reason}. Stop that program, or choose another address or port (0 takes a free one).", ExitCode.Usage, exception);
         }
-        return new CoordinatorHost(web, akka, actors, corpora, journal, token.Text);
+        return new CoordinatorHost(web, akka, actors, corpora, journal, identity, token.Text);
     }
 
     /// <summary>Starts a run. A run the journal knows as finished is not computed again: its result is the only event.</summary>
@@ -98,8 +107,18 @@ public sealed class CoordinatorHost : IAsyncDisposable
         var (system, _) = await _actors;
         if (submission.Pieces is { } pieces)
             _corpora.Provide(submission.Run, submission.CorpusHash, pieces);
-        var (events, watch) = RunWatching.Submit(system, submission.ToSpec());
+        var (events, watch) = RunWatching.Submit(system, new SubmitRun(submission.ToSpec()));
         return new RunHandle(submission.Run, ToEndAsync(submission, events), reason => watch.Tell(new StopWatchedRun(reason)));
+    }
+
+    /// <summary>Starts a federated run. One that is over is not begun again: how it ended is the only event.</summary>
+    /// <exception cref="SoraException">The submission cannot be carried out as it is.</exception>
+    public async Task<RunHandle> SubmitAsync(FederationSubmission submission)
+    {
+        var message = submission.ToMessage();
+        var (system, _) = await _actors;
+        var (events, watch) = RunWatching.Submit(system, message);
+        return new RunHandle(message.Run, ToEndAsync(message, events), reason => watch.Tell(new StopWatchedRun(reason)));
     }
 
     /// <summary>
@@ -161,6 +180,20 @@ public sealed class CoordinatorHost : IAsyncDisposable
         yield return new RunFailed(submission.FirstStep, "The coordinator was shut down while the run was going on.", null, submission.ResumeFrom, ExitCode.Failure);
     }
 
+    private static async IAsyncEnumerable<RunEvent> ToEndAsync(SubmitFederation submission, ChannelReader<RunEvent> events, [EnumeratorCancellation] CancellationToken cancellationToken = default)
+    {
+        var (round, model) = (0, submission.Federated.Initial.Sha256);
+        await foreach (var happened in events.ReadAllAsync(cancellationToken))
+        {
+            yield return happened;
+            if (happened is RoundCommitted committed)
+                (round, model) = (committed.Round, committed.ModelSha256);
+            if (RunWatching.Ends(happened))
+                yield break;
+        }
+        yield return new FederationFailed(round, model, "The coordinator was shut down while the run was going on.", ExitCode.Failure);
+    }
+
     // A coordinator that the others cannot reach is none; alone, it has nothing that could fail here.
     private static async Task JoinAsync(Task actors, CoordinatorOptions options)
     {
@@ -193,7 +226,7 @@ public sealed class CoordinatorHost : IAsyncDisposable
         return (system, akka.Services.GetRequiredService<IRequiredActor<WorkerPool>>().ActorRef);
     }
 
-    private static IHost BuildAkka(CoordinatorOptions options, CorpusDirectory corpora, Journal journal)
+    private static IHost BuildAkka(CoordinatorOptions options, CorpusDirectory corpora, Journal journal, CoordinatorIdentity identity)
     {
         var builder = Host.CreateEmptyApplicationBuilder(null);
         UseOnly(builder.Services, options.LoggerFactory);
@@ -202,12 +235,12 @@ public sealed class CoordinatorHost : IAsyncDisposable
         builder.Services.AddAkka(AkkaConfiguration.SystemName, akka =>
         {
             akka.ConfigureCoordinator(options, journal);
-            akka.ConfigureWorkers(corpora, options).ConfigureJobs(journal, options);
+            akka.ConfigureWorkers(corpora, options).ConfigureFederations(identity, options).ConfigureJobs(journal, options);
         });
         return builder.Build();
     }
 
-    private static WebApplication BuildWeb(CoordinatorOptions options, IPEndPoint endpoint, CoordinatorToken token, CorpusDirectory corpora, Journal journal, Task<(ActorSystem System, IActorRef Pool)> actors)
+    private static WebApplication BuildWeb(CoordinatorOptions options, IPEndPoint endpoint, CoordinatorToken token, CorpusDirectory corpora, Journal journal, CoordinatorIdentity identity, Task<(ActorSystem System, IActorRef Pool)> actors)
     {
         var builder = WebApplication.CreateEmptyBuilder(new WebApplicationOptions());
         UseOnly(builder.Services, options.LoggerFactory);
@@ -220,6 +253,8 @@ public sealed class CoordinatorHost : IAsyncDisposable
         builder.Services.AddSingleton(corpora);
         builder.Services.AddSingleton(new CoordinatorActors(actors));
         builder.Services.AddSingleton(journal);
+        builder.Services.AddSingleton(identity);
+        builder.Services.AddSingleton<SiteTickets>();
         builder.Services.AddSingleton<WorkerGatewayService>();
         builder.Services.AddSingleton<RunGatewayService>();
         builder.Services.AddGrpc(grpc => grpc.Interceptors.Add<BearerTokenInterceptor>());

@@ -38,6 +38,12 @@ public sealed record CoordinatorOptions
     /// <summary>How long the founder of a cluster waits for a majority of <see cref="ClusterSeeds"/> before it ends.</summary>
     public TimeSpan FoundingLimit { get; init; } = TimeSpan.FromSeconds(60);
 
+    /// <summary>File of the sites that are let in to federated runs, as <c>sora site register</c> writes it; empty: <c>sites.json</c> in <see cref="StateDir"/>. Read again for each site that dials in.</summary>
+    public string AdmissionsFile { get; init; } = "";
+
+    /// <summary>File of the key that shows sites who this coordinator is; empty: <c>coordinator.key</c> in <see cref="StateDir"/>. Made when it is not there.</summary>
+    public string IdentityFile { get; init; } = "";
+
     /// <summary>Where log lines go.</summary>
     public ILoggerFactory LoggerFactory { get; init; } = NullLoggerFactory.Instance;
 
@@ -88,6 +94,12 @@ public sealed record CoordinatorOptions
 
     /// <summary>How long a worker that asks for a corpus waits for this coordinator to hear of the run.</summary>
     internal TimeSpan CorpusPatience { get; init; } = TimeSpan.FromSeconds(15);
+
+    internal TimeProvider Time { get; init; } = TimeProvider.System;
+
+    internal string AdmissionsPath => AdmissionsFile.Length > 0 ? AdmissionsFile : Path.Combine(StateDir, "sites.json");
+
+    internal string IdentityPath => IdentityFile.Length > 0 ? IdentityFile : Path.Combine(StateDir, "coordinator.key");
 
     internal string JournalPath => Path.Combine(StateDir, "journal.db");
 

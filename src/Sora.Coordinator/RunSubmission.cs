@@ -1,3 +1,4 @@
+using Sora.Coordinator.Federations;
 using Sora.Protocol.Blocks;
 using Sora.Protocol.Generations;
 using Sora.Protocol.Jobs;
@@ -58,6 +59,8 @@ public sealed record RunSubmission
     /// <exception cref="SoraException">It cannot be carried out as it is.</exception>
     internal void Check()
     {
+        if (FederationRegion.Owns(Run))
+            throw new SoraException($"'{Run}' begins with {FederationRegion.RunPrefix}, which only the ids of federated runs do. Choose another id.", ExitCode.Usage);
         if (Workers < 1 || Workers > Job.Lanes)
             throw new SoraException($"{Workers} workers cannot share {Job.Lanes} lanes: a worker owns at least one. Set 'lanes' to at least {Workers} or ask for fewer workers.", ExitCode.Usage);
         if (StartWorkers > Workers || MinWorkers > Workers)

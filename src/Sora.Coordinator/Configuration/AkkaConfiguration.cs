@@ -10,6 +10,7 @@ using Akka.Persistence.Sql;
 using Akka.Remote.Hosting;
 using Microsoft.Extensions.Logging;
 using Sora.Coordinator.Corpora;
+using Sora.Coordinator.Federations;
 using Sora.Coordinator.Runs;
 using Sora.Coordinator.Serialization;
 using Sora.Coordinator.Workers;
@@ -75,6 +76,16 @@ internal static class AkkaConfiguration
         }
         """;
 
+    private static ShardOptions Sharding => new()
+    {
+        Role = Role,
+        StateStoreMode = StateStoreMode.DData,
+        // The pools remember which runs go on; see there.
+        RememberEntities = false,
+        // A run that computes one long step says nothing meanwhile; it leaves memory when it is over.
+        ShouldPassivateIdleEntities = false,
+    };
+
     public static void ConfigureCoordinator(this AkkaConfigurationBuilder builder, CoordinatorOptions options, Journal journal) => builder
         .AddHocon(Settings, HoconAddMode.Prepend)
         .ConfigureLoggers(loggers =>
@@ -135,25 +146,29 @@ internal static class AkkaConfiguration
         .WithActors((system, registry) => registry.Register<WorkerPool>(
             system.ActorOf(WorkerPool.Props(corpora, options.LoggerFactory.CreateLogger<WorkerPool>()), WorkerPool.Name)));
 
+    public static AkkaConfigurationBuilder ConfigureFederations(this AkkaConfigurationBuilder builder, CoordinatorIdentity identity, CoordinatorOptions options) => builder
+        .WithActors((system, registry) => registry.Register<FederationPool>(system.ActorOf(Props.Create(() => new FederationPool()), FederationPool.Name)))
+        .WithShardRegion<FederationEntity>(
+            FederationRegion.TypeName,
+            (_, registry, _) => run => FederationEntity.Props(run, registry.Get<FederationPool>(), identity, options),
+            new JobMessageExtractor(),
+            Sharding);
+
     public static AkkaConfigurationBuilder ConfigureJobs(this AkkaConfigurationBuilder builder, Journal journal, CoordinatorOptions options) => builder
         .WithShardRegion<JobEntity>(
             JobRegion.TypeName,
             (_, registry, _) => run => JobEntity.Props(run, registry.Get<WorkerPool>(), options),
             new JobMessageExtractor(),
-            new ShardOptions
-            {
-                Role = Role,
-                StateStoreMode = StateStoreMode.DData,
-                // The pools of workers remember which runs go on; see there.
-                RememberEntities = false,
-                // A run that computes one long step says nothing meanwhile; it leaves memory when it is over.
-                ShouldPassivateIdleEntities = false,
-            })
+            Sharding)
         .AddStartup((system, _) => CoordinatedShutdown.Get(system).AddTask(CoordinatedShutdown.PhaseBeforeServiceUnbind, "close-streams", () =>
         {
             system.EventStream.Publish(Closing.Instance);
             return Task.FromResult(Done.Instance);
         }))
-        .AddStartup((_, registry) => registry.Get<WorkerPool>().Tell(
-            new TakeUpRuns(options.RecoverRuns ? [.. journal.ListRuns().Where(run => !run.IsOver).Select(run => run.Run)] : [])));
+        .AddStartup((_, registry) =>
+        {
+            var unfinished = options.RecoverRuns ? journal.ListRuns().Where(run => !run.IsOver).ToLookup(run => FederationRegion.Owns(run.Run), run => run.Run) : null;
+            registry.Get<WorkerPool>().Tell(new TakeUpRuns([.. unfinished?[false] ?? []]));
+            registry.Get<FederationPool>().Tell(new TakeUpRuns([.. unfinished?[true] ?? []]));
+        });
 }

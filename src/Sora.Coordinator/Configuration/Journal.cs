@@ -1,5 +1,6 @@
 using System.Data.Common;
 using Sora.Coordinator.Serialization;
+using Sora.Federation.Wire;
 
 namespace Sora.Coordinator.Configuration;
 
@@ -8,7 +9,7 @@ namespace Sora.Coordinator.Configuration;
 /// <param name="LastEvent">Manifest of the last event.</param>
 internal sealed record JournaledRun(string Run, string LastEvent)
 {
-    public bool IsOver => DecisionFormat.EndsRun(LastEvent);
+    public bool IsOver => DecisionFormat.EndsRun(LastEvent) || RoundDecisionFormat.EndsRun(LastEvent);
 }
 
 /// <summary>The database the decisions are written to. Akka writes and replays them; here is what it does not do.</summary>
@@ -43,16 +44,18 @@ internal abstract class Journal
         command.CommandText =
             """
             SELECT persistence_id, manifest FROM journal AS event
-            WHERE persistence_id LIKE 'job-%'
+            WHERE (persistence_id LIKE 'job-%' OR persistence_id LIKE 'federation-%')
               AND sequence_number = (SELECT MAX(sequence_number) FROM journal WHERE persistence_id = event.persistence_id)
             ORDER BY ordering
             """;
         using var rows = command.ExecuteReader();
         var runs = new List<JournaledRun>();
         while (rows.Read())
-            runs.Add(new JournaledRun(rows.GetString(0)["job-".Length..], rows.GetString(1)));
+            runs.Add(new JournaledRun(RunOf(rows.GetString(0)), rows.GetString(1)));
         return runs;
     }
+
+    private static string RunOf(string persistenceId) => persistenceId[(persistenceId.IndexOf('-', StringComparison.Ordinal) + 1)..];
 
     /// <summary>A query that gives a row if the journal's table is there.</summary>
     protected abstract string TableExists { get; }

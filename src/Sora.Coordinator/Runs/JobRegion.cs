@@ -1,5 +1,6 @@
 using Akka.Actor;
 using Akka.Cluster.Sharding;
+using Sora.Coordinator.Federations;
 using Sora.Protocol.Jobs;
 
 namespace Sora.Coordinator.Runs;
@@ -15,9 +16,16 @@ internal static class JobRegion
 
     public static IActorRef Of(ActorSystem system) => ClusterSharding.Get(system).ShardRegion(TypeName);
 
+    /// <summary>The region of a run: federated ones have another.</summary>
+    public static IActorRef Of(ActorSystem system, string run) => ClusterSharding.Get(system).ShardRegion(FederationRegion.Owns(run) ? FederationRegion.TypeName : TypeName);
+
     /// <summary>Asks what the coordinators know of a run; for calls from outside the actors.</summary>
     /// <exception cref="SoraException">None of them answers.</exception>
-    public static async Task<RunStatus> QueryAsync(ActorSystem system, IJobMessage question, CancellationToken cancellationToken)
+    public static Task<RunStatus> QueryAsync(ActorSystem system, IJobMessage question, CancellationToken cancellationToken) => QueryAsync<RunStatus>(system, question, cancellationToken);
+
+    /// <summary>The same for either kind of run.</summary>
+    /// <exception cref="SoraException">None of them answers.</exception>
+    public static async Task<T> QueryAsync<T>(ActorSystem system, IJobMessage question, CancellationToken cancellationToken)
     {
         using var limit = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
         limit.CancelAfter(Limit);
@@ -25,7 +33,7 @@ internal static class JobRegion
         {
             try
             {
-                return await Of(system).Ask<RunStatus>(question, AnswerLimit, limit.Token);
+                return await Of(system, question.Run).Ask<T>(question, AnswerLimit, limit.Token);
             }
             catch (AskTimeoutException) when (!limit.IsCancellationRequested)
             {

@@ -1,7 +1,9 @@
 using Akka.Actor;
 using Grpc.Core;
 using Sora.Coordinator.Configuration;
+using Sora.Coordinator.Federations;
 using Sora.Coordinator.Workers;
+using Sora.Federation.Rounds;
 using Sora.Protocol.Api;
 using Sora.Protocol.Generations;
 using Sora.Protocol.Jobs;
@@ -16,14 +18,33 @@ internal sealed class RunGatewayService(CoordinatorActors actors, Journal journa
     public override async Task<SubmitRunReply> SubmitRun(SubmitRunRequest request, ServerCallContext context)
     {
         var spec = Read(request);
+        return await SubmitAsync(new SubmitRun(spec), context);
+    }
+
+    public override async Task<SubmitRunReply> SubmitFederation(SubmitFederationRequest request, ServerCallContext context)
+    {
+        SubmitFederation submission;
+        try
+        {
+            submission = FederationSubmission.Read(request.Run, request.JobJson, request.FederatedRun.Memory, request.OutputDir);
+        }
+        catch (SoraException wrong)
+        {
+            throw new RpcException(new Status(StatusCode.InvalidArgument, wrong.Message));
+        }
+        return await SubmitAsync(submission, context);
+    }
+
+    private async Task<SubmitRunReply> SubmitAsync(IJobMessage submission, ServerCallContext context)
+    {
         var system = await SystemAsync(context);
-        var (events, watch) = RunWatching.Submit(system, spec);
+        var (events, watch) = RunWatching.Submit(system, submission);
         try
         {
             // The first event follows the journal's word that the submission is written.
             if (!await events.WaitToReadAsync(context.CancellationToken))
                 throw Ending();
-            return new SubmitRunReply { Run = spec.Run };
+            return new SubmitRunReply { Run = submission.Run };
         }
         catch (SoraException refused)
         {
@@ -42,8 +63,8 @@ internal sealed class RunGatewayService(CoordinatorActors actors, Journal journa
         {
             await foreach (var happened in RunWatching.Watch(system, request.Run, request.HasFrom ? request.From : -1, context.CancellationToken))
             {
-                await responseStream.WriteAsync(new RunEventLine { Json = RunEventJson.Write(happened) }, context.CancellationToken);
-                if (happened is RunFinished or RunStopped or RunFailed)
+                await responseStream.WriteAsync(new RunEventLine { Json = RoundReportJson.Write(happened) }, context.CancellationToken);
+                if (RunWatching.Ends(happened))
                     return;
             }
         }
@@ -56,8 +77,11 @@ internal sealed class RunGatewayService(CoordinatorActors actors, Journal journa
 
     public override async Task<StopRunReply> StopRun(StopRunRequest request, ServerCallContext context)
     {
-        var status = await QueryAsync(new StopRun(request.Run, request.Reason), context);
-        return status.Phase != RunPhase.Idle
+        var stop = new StopRun(request.Run, request.Reason);
+        var isKnown = FederationRegion.Owns(request.Run)
+            ? (await QueryAsync<FederationStatus>(stop, context)).Phase != RoundPhase.Idle
+            : (await QueryAsync<RunStatus>(stop, context)).Phase != RunPhase.Idle;
+        return isKnown
             ? new StopRunReply()
             : throw new RpcException(new Status(StatusCode.NotFound, $"There is no run {request.Run} here. List the runs to see which there are."));
     }
@@ -71,16 +95,27 @@ internal sealed class RunGatewayService(CoordinatorActors actors, Journal journa
     private async Task<RunSummary> SummarizeAsync(JournaledRun run, ServerCallContext context) => new()
     {
         Run = run.Run,
-        State = run.IsOver
-            ? run.LastEvent[..run.LastEvent.IndexOf(':', StringComparison.Ordinal)]
-            : (await QueryAsync(new QueryRun(run.Run), context)).Phase.ToString().ToLowerInvariant(),
+        State = await StateAsync(run, context),
     };
 
-    private async Task<RunStatus> QueryAsync(IJobMessage question, ServerCallContext context)
+    private async Task<string> StateAsync(JournaledRun run, ServerCallContext context)
+    {
+        var query = new QueryRun(run.Run);
+        if (FederationRegion.Owns(run.Run))
+        {
+            var status = await QueryAsync<FederationStatus>(query, context);
+            return status.Outcome.Length > 0 ? status.Outcome : status.Phase.ToString().ToLowerInvariant();
+        }
+        return run.IsOver
+            ? run.LastEvent[..run.LastEvent.IndexOf(':', StringComparison.Ordinal)]
+            : (await QueryAsync<RunStatus>(query, context)).Phase.ToString().ToLowerInvariant();
+    }
+
+    private async Task<T> QueryAsync<T>(IJobMessage question, ServerCallContext context)
     {
         try
         {
-            return await JobRegion.QueryAsync(await SystemAsync(context), question, context.CancellationToken);
+            return await JobRegion.QueryAsync<T>(await SystemAsync(context), question, context.CancellationToken);
         }
         catch (SoraException unanswered)
         {

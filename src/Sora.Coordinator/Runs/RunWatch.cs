@@ -1,7 +1,7 @@
 using System.Threading.Channels;
 using Akka.Actor;
+using Sora.Coordinator.Federations;
 using Sora.Coordinator.Workers;
-using Sora.Protocol.Generations;
 using Sora.Protocol.Jobs;
 using Sora.Protocol.Runs;
 
@@ -17,18 +17,18 @@ internal sealed record StopWatchedRun(string Reason) : INoSerializationVerificat
 internal sealed class RunWatch : ReceiveActor, IWithTimers
 {
     private readonly string _run;
-    private readonly RunSpec? _submission;
+    private readonly IJobMessage? _submission;
     private readonly ChannelWriter<RunEvent> _events;
-    private readonly RunNews _news;
+    private readonly Func<RunEvent, bool> _isNews;
     private bool _answered;
     private string? _stop;
 
-    public RunWatch(string run, RunSpec? submission, long from, ChannelWriter<RunEvent> events)
+    public RunWatch(string run, IJobMessage? submission, long from, ChannelWriter<RunEvent> events)
     {
         _run = run;
         _submission = submission;
         _events = events;
-        _news = new RunNews(from);
+        _isNews = FederationRegion.Owns(run) ? new FederationNews(from).IsNews : new RunNews(from).IsNews;
         Receive<Pulse>(_ => Ask());
         Receive<Closing>(_ => Context.Stop(Self));
         Receive<RunHappened>(happened => Hear(happened.Event));
@@ -37,6 +37,7 @@ internal sealed class RunWatch : ReceiveActor, IWithTimers
             _events.TryComplete(new SoraException(refused.Reason, ExitCode.Usage));
             Context.Stop(Self);
         });
+        Receive<FederationStatus>(_ => { });
         Receive<RunStatus>(_ => { }); // The answer to a stop says no more than the events do.
         Receive<StopWatchedRun>(stop =>
         {
@@ -47,7 +48,7 @@ internal sealed class RunWatch : ReceiveActor, IWithTimers
 
     public ITimerScheduler Timers { get; set; } = null!;
 
-    public static Props Submitting(RunSpec spec, ChannelWriter<RunEvent> events) => Props.Create(() => new RunWatch(spec.Run, spec, -1, events));
+    public static Props Submitting(IJobMessage submission, ChannelWriter<RunEvent> events) => Props.Create(() => new RunWatch(submission.Run, submission, -1, events));
 
     public static Props Watching(string run, long from, ChannelWriter<RunEvent> events) => Props.Create(() => new RunWatch(run, null, from, events));
 
@@ -61,8 +62,8 @@ internal sealed class RunWatch : ReceiveActor, IWithTimers
 
     private void Ask()
     {
-        var jobs = JobRegion.Of(Context.System);
-        jobs.Tell(_submission is not null && !_answered ? new SubmitRun(_submission) : new WatchRun(_run));
+        var jobs = JobRegion.Of(Context.System, _run);
+        jobs.Tell(_submission is not null && !_answered ? _submission : new WatchRun(_run));
         // Asked until the events say that it has: the question itself may be lost.
         if (_stop is not null && _answered)
             jobs.Tell(new StopRun(_run, _stop));
@@ -71,9 +72,9 @@ internal sealed class RunWatch : ReceiveActor, IWithTimers
     private void Hear(RunEvent happened)
     {
         _answered = true;
-        if (_news.IsNews(happened))
+        if (_isNews(happened))
             _events.TryWrite(happened);
-        if (happened is RunFinished or RunStopped or RunFailed)
+        if (RunWatching.Ends(happened))
             Context.Stop(Self);
     }
 

@@ -1,7 +1,7 @@
 using System.Runtime.CompilerServices;
 using System.Threading.Channels;
 using Akka.Actor;
-using Sora.Protocol.Generations;
+using Sora.Federation.Rounds;
 using Sora.Protocol.Runs;
 
 namespace Sora.Coordinator.Runs;
@@ -10,10 +10,10 @@ namespace Sora.Coordinator.Runs;
 internal static class RunWatching
 {
     /// <summary>Submits a run and watches it to its end, whether somebody reads or not.</summary>
-    public static (ChannelReader<RunEvent> Events, IActorRef Watch) Submit(ActorSystem system, RunSpec spec)
+    public static (ChannelReader<RunEvent> Events, IActorRef Watch) Submit(ActorSystem system, IJobMessage submission)
     {
         var events = NewEvents();
-        return (events.Reader, system.ActorOf(RunWatch.Submitting(spec, events.Writer)));
+        return (events.Reader, system.ActorOf(RunWatch.Submitting(submission, events.Writer)));
     }
 
     /// <summary>Watches a run for as long as somebody reads.</summary>
@@ -31,6 +31,9 @@ internal static class RunWatching
             system.Stop(watch);
         }
     }
+
+    /// <summary>Whether nothing more happens in the run, of whatever kind it is.</summary>
+    public static bool Ends(RunEvent happened) => happened is RunFinished or RunStopped or RunFailed or FederationFinished or FederationStopped or FederationFailed;
 
     private static Channel<RunEvent> NewEvents() => Channel.CreateUnbounded<RunEvent>(new UnboundedChannelOptions { SingleReader = true });
 }

@@ -1,12 +1,16 @@
 using System.Buffers;
 using System.Runtime.Serialization;
+using System.Text.Json;
 using Akka.Actor;
 using Akka.Configuration;
 using Akka.Serialization;
 using Google.Protobuf;
 using MessagePack;
+using Sora.Coordinator.Federations;
 using Sora.Coordinator.Runs;
 using Sora.Coordinator.Workers;
+using Sora.Federation.Rounds;
+using Sora.Federation.Wire;
 using Sora.Protocol.Api;
 using Sora.Protocol.Generations;
 using Sora.Protocol.Runs;
@@ -19,13 +23,19 @@ namespace Sora.Coordinator.Serialization;
 /// </summary>
 internal sealed class CoordinatorSerializer(ExtendedActorSystem system) : SerializerWithStringManifest(system)
 {
-    public static readonly Type[] Bindings = [typeof(RunDecision), typeof(ICoordinatorMessage)];
+    public static readonly Type[] Bindings = [typeof(RunDecision), typeof(RoundDecision), typeof(ICoordinatorMessage)];
 
     public override int Identifier => 7301;
 
     public override string Manifest(object o) => o switch
     {
         RunDecision decision => DecisionFormat.Manifest(decision),
+        RoundDecision decision => RoundDecisionFormat.Manifest(decision),
+        SubmitFederation => "submit-federation:v1",
+        FederationHome => "federation-home:v1",
+        FederationStatus => "federation-status:v1",
+        OpenFederation => "open-federation:v1",
+        CloseFederation => "close-federation:v1",
         SubmitRun => "submit-run:v2",
         WatchRun => "watch-run:v1",
         WakeRun => "wake-run:v1",
@@ -56,6 +66,30 @@ internal sealed class CoordinatorSerializer(ExtendedActorSystem system) : Serial
         switch (obj)
         {
             case RunDecision decision: DecisionFormat.Write(ref writer, decision); break;
+            case RoundDecision decision: RoundDecisionFormat.Write(ref writer, decision); break;
+            case SubmitFederation submit:
+                writer.WriteArrayHeader(3);
+                writer.Write(FederatedRunFormat.Write(submit.Federated));
+                writer.Write(submit.JobJson);
+                writer.Write(submit.OutputDir);
+                break;
+            case FederationHome home: WriteStrings(ref writer, home.JobJson, home.OutputDir); break;
+            case FederationStatus status:
+                writer.WriteArrayHeader(5);
+                writer.Write(status.Run);
+                writer.Write((int)status.Phase);
+                writer.Write(status.Round);
+                writer.Write(status.ModelSha256);
+                writer.Write(status.Outcome);
+                break;
+            case OpenFederation open: WriteStrings(ref writer, open.Run); break;
+            case CloseFederation close:
+                writer.WriteArrayHeader(4);
+                writer.Write(close.Run);
+                writer.Write(close.IsOver);
+                writer.Write(close.Reason);
+                writer.Write(close.ExitCode);
+                break;
             case SubmitRun submit: DecisionFormat.WriteSpec(ref writer, submit.Spec); break;
             case WatchRun watch: WriteStrings(ref writer, watch.Run); break;
             case WakeRun wake: WriteStrings(ref writer, wake.Run); break;
@@ -85,7 +119,7 @@ internal sealed class CoordinatorSerializer(ExtendedActorSystem system) : Serial
                 writer.Write(status.CheckpointStep ?? -1);
                 writer.Write(status.CheckpointPath);
                 break;
-            case RunHappened happened: WriteStrings(ref writer, happened.Run, RunEventJson.Write(happened.Event)); break;
+            case RunHappened happened: WriteStrings(ref writer, happened.Run, RoundReportJson.Write(happened.Event)); break;
             case WatchRefused refused: WriteStrings(ref writer, refused.Run, refused.Reason); break;
             case DeliverToWorker deliver:
                 writer.WriteArrayHeader(1);
@@ -120,10 +154,17 @@ internal sealed class CoordinatorSerializer(ExtendedActorSystem system) : Serial
             return new SubmitRun(DecisionFormat.ReadSpec(ref reader));
         if (DecisionFormat.Knows(manifest))
             return DecisionFormat.Read(ref reader, manifest);
+        if (RoundDecisionFormat.Knows(manifest))
+            return RoundDecisionFormat.Read(manifest, ref reader);
         reader.ReadArrayHeader();
         // Arguments are read in the order they are written here, which is the order of ToBinary.
         return manifest switch
         {
+            "submit-federation:v1" => new SubmitFederation(FederatedRunFormat.Read(Bytes(ref reader).ToArray()), Text(ref reader), Text(ref reader)),
+            "federation-home:v1" => new FederationHome(Text(ref reader), Text(ref reader)),
+            "federation-status:v1" => new FederationStatus(Text(ref reader), (RoundPhase)reader.ReadInt32(), reader.ReadInt32(), Text(ref reader), Text(ref reader)),
+            "open-federation:v1" => new OpenFederation(Text(ref reader)),
+            "close-federation:v1" => new CloseFederation(Text(ref reader), reader.ReadBoolean(), Text(ref reader), reader.ReadInt32()),
             "watch-run:v1" => new WatchRun(Text(ref reader)),
             "wake-run:v1" => new WakeRun(Text(ref reader)),
             "offer-worker:v2" => new OfferWorker(Text(ref reader), Text(ref reader), Hello.Parser.ParseFrom(Bytes(ref reader))),
@@ -158,8 +199,17 @@ internal sealed class CoordinatorSerializer(ExtendedActorSystem system) : Serial
 
     private static long? Optional(long value) => value < 0 ? null : value;
 
-    private static RunEvent Event(string line) =>
-        RunEventJson.Read(line) ?? new RunWarning("Another coordinator, of a later release, tells something that this one cannot show.");
+    private static RunEvent Event(string line)
+    {
+        try
+        {
+            return RoundReportJson.Read(line);
+        }
+        catch (JsonException)
+        {
+            return new RunWarning("Another coordinator, of a later release, tells something that this one cannot show.");
+        }
+    }
 
     private static ReadOnlySequence<byte> Bytes(ref MessagePackReader reader) => reader.ReadBytes() ?? ReadOnlySequence<byte>.Empty;
 }

@@ -2,12 +2,22 @@ using System.Security.Cryptography;
 using System.Text;
 using Grpc.Core;
 using Grpc.Core.Interceptors;
+using Sora.Protocol.Api;
 
 namespace Sora.Coordinator.Workers;
 
 /// <summary>Lets a call through only with the coordinator's token in its <c>authorization</c> header.</summary>
 internal sealed class BearerTokenInterceptor(CoordinatorToken token) : Interceptor
 {
+    private const string Header = "authorization";
+
+    // Sites prove their keys instead, on a stream without a token; the calls beside it show a ticket of that stream.
+    private static readonly HashSet<string> ForSitesAlone = [NameOf("SendUpdate"), NameOf("GetModel")];
+    private static readonly string ForSitesToo = NameOf("Session");
+
+    /// <summary>Whether the caller showed the token; only a site's stream may do without.</summary>
+    public static bool IsTrusted(ServerCallContext context) => context.RequestHeaders.GetValue(Header) is not null;
+
     public override Task<TResponse> UnaryServerHandler<TRequest, TResponse>(TRequest request, ServerCallContext context, UnaryServerMethod<TRequest, TResponse> continuation)
     {
         Check(context);
@@ -32,10 +42,17 @@ internal sealed class BearerTokenInterceptor(CoordinatorToken token) : Intercept
         return continuation(requestStream, responseStream, context);
     }
 
+    /// <summary>The answer to whoever should have shown the token.</summary>
+    public static RpcException NotTrusted() => new(new Status(StatusCode.Unauthenticated, "The token is missing or wrong. Show the one the coordinator printed or was given."));
+
+    private static string NameOf(string method) => "/" + WorkerGateway.Descriptor.FullName + "/" + WorkerGateway.Descriptor.FindMethodByName(method).Name;
+
     private void Check(ServerCallContext context)
     {
-        if (!token.Accepts(context.RequestHeaders.GetValue("authorization")))
-            throw new RpcException(new Status(StatusCode.Unauthenticated, "The token is missing or wrong. Show the one the coordinator printed or was given."));
+        if (ForSitesAlone.Contains(context.Method) || (context.Method == ForSitesToo && !IsTrusted(context)))
+            return;
+        if (!token.Accepts(context.RequestHeaders.GetValue(Header)))
+            throw NotTrusted();
     }
 }
 

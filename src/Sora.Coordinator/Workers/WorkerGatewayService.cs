@@ -1,9 +1,11 @@
 using System.Threading.Channels;
 using Akka.Actor;
+using Akka.Hosting;
 using Google.Protobuf;
 using Grpc.Core;
 using Microsoft.Extensions.Logging;
 using Sora.Coordinator.Corpora;
+using Sora.Coordinator.Federations;
 using Sora.Protocol.Api;
 using Sora.Protocol.Blocks;
 using Status = Grpc.Core.Status;
@@ -11,15 +13,17 @@ using Status = Grpc.Core.Status;
 namespace Sora.Coordinator.Workers;
 
 /// <summary>What workers may call. Sessions wait for the actors; the listener is up before they are.</summary>
-internal sealed class WorkerGatewayService(CoordinatorActors actors, CorpusDirectory corpora, CoordinatorOptions options) : WorkerGateway.WorkerGatewayBase
+internal sealed class WorkerGatewayService(CoordinatorActors actors, CorpusDirectory corpora, CoordinatorIdentity identity, SiteTickets tickets, CoordinatorOptions options) : WorkerGateway.WorkerGatewayBase
 {
+    private readonly SiteTransfers _transfers = new(tickets);
     private readonly ILogger _sessionLog = options.LoggerFactory.CreateLogger<WorkerSession>();
 
     public override async Task Session(IAsyncStreamReader<FromWorker> requestStream, IServerStreamWriter<FromCoordinator> responseStream, ServerCallContext context)
     {
         var (system, pool) = await actors.Ready.WaitAsync(context.CancellationToken);
         var outbound = Channel.CreateUnbounded<FromCoordinator>(new UnboundedChannelOptions { SingleReader = true });
-        var session = system.ActorOf(WorkerSession.Props(pool, outbound.Writer, options.WorkerSilenceLimit, _sessionLog));
+        var door = new SiteDoor(ActorRegistry.For(system).Get<FederationPool>(), identity, tickets);
+        var session = system.ActorOf(WorkerSession.Props(pool, door, BearerTokenInterceptor.IsTrusted(context), outbound.Writer, options.WorkerSilenceLimit, _sessionLog));
         _ = ListenAsync(requestStream, session, context.CancellationToken);
         try
         {
@@ -31,6 +35,12 @@ internal sealed class WorkerGatewayService(CoordinatorActors actors, CorpusDirec
             // The worker is gone; the listener tells the session.
         }
     }
+
+    public override Task<UpdateReceipt> SendUpdate(IAsyncStreamReader<UpdateChunk> requestStream, ServerCallContext context) =>
+        _transfers.TakeUpdateAsync(requestStream, context.CancellationToken);
+
+    public override Task GetModel(ModelRequest request, IServerStreamWriter<ModelChunk> responseStream, ServerCallContext context) =>
+        _transfers.GiveModelAsync(request, responseStream, context.CancellationToken);
 
     public override async Task<ManifestReply> GetManifest(ManifestRequest request, ServerCallContext context) =>
         new() { Manifest = UnsafeByteOperations.UnsafeWrap((await FindCorpusAsync(request.CorpusHash, context)).Manifest) };

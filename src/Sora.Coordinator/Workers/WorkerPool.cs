@@ -136,7 +136,7 @@ internal sealed partial class WorkerPool : ReceiveActor, IWithTimers
     private void WakeSilent()
     {
         foreach (var run in _open.Where(run => run.Silence++ >= SilenceBeforeWaking))
-            JobRegion.Of(Context.System).Tell(new WakeRun(run.Run));
+            JobRegion.Of(Context.System, run.Run).Tell(new WakeRun(run.Run));
     }
 
     [LoggerMessage(1100, LogLevel.Information, "Worker {Worker} on {Host}, process {ProcessId}, is connected")]

@@ -1,6 +1,7 @@
 using System.Threading.Channels;
 using Akka.Actor;
 using Microsoft.Extensions.Logging;
+using Sora.Coordinator.Federations;
 using Sora.Coordinator.Runs;
 using Sora.Protocol.Api;
 using Sora.Protocol.Generations;
@@ -23,6 +24,8 @@ internal sealed partial class WorkerSession : ReceiveActor, IWithTimers
     private readonly string _connection = Guid.NewGuid().ToString("N");
     private readonly IActorRef _pool;
     private readonly ChannelWriter<FromCoordinator> _outbound;
+    private readonly SiteDoor _door;
+    private readonly bool _trusted;
     private readonly TimeSpan _silenceLimit;
     private readonly ILogger _log;
     private readonly HashSet<IActorRef> _doubters = [];
@@ -33,17 +36,19 @@ internal sealed partial class WorkerSession : ReceiveActor, IWithTimers
     private bool _hasWork;
     private int _silentTicks;
 
-    public WorkerSession(IActorRef pool, ChannelWriter<FromCoordinator> outbound, TimeSpan silenceLimit, ILogger log)
+    public WorkerSession(IActorRef pool, SiteDoor door, bool trusted, ChannelWriter<FromCoordinator> outbound, TimeSpan silenceLimit, ILogger log)
     {
         _pool = pool;
+        _door = door;
+        _trusted = trusted;
         _outbound = outbound;
         _silenceLimit = silenceLimit;
         _log = log;
         Become(AwaitingHello);
     }
 
-    public static Props Props(IActorRef pool, ChannelWriter<FromCoordinator> outbound, TimeSpan silenceLimit, ILogger log) =>
-        Akka.Actor.Props.Create(() => new WorkerSession(pool, outbound, silenceLimit, log));
+    public static Props Props(IActorRef pool, SiteDoor door, bool trusted, ChannelWriter<FromCoordinator> outbound, TimeSpan silenceLimit, ILogger log) =>
+        Akka.Actor.Props.Create(() => new WorkerSession(pool, door, trusted, outbound, silenceLimit, log));
 
     public ITimerScheduler Timers { get; set; } = null!;
 
@@ -59,10 +64,13 @@ internal sealed partial class WorkerSession : ReceiveActor, IWithTimers
 
     private void AwaitingHello()
     {
+        Receive<FromWorker>(message => message.BodyCase == FromWorker.BodyOneofCase.SiteIntroduction, GiveToSite);
+        Receive<FromWorker>(_ => !_trusted, _ => TurnOut());
         Receive<FromWorker>(message => message.BodyCase == FromWorker.BodyOneofCase.Hello, message => Greet(message.Hello));
         Receive<FromWorker>(message => Refuse($"The first message must be Hello, not {message.BodyCase}.", ExitCode.Usage));
         Receive<StreamClosed>(_ => Context.Stop(Self));
         Receive<Closing>(_ => Context.Stop(Self));
+        Receive<Tick>(_ => !_trusted, _ => Count(TurnOut));
         Receive<Tick>(_ => Count(() => Refuse($"No Hello came within {_silenceLimit.TotalSeconds:0.#} s.", ExitCode.Failure)));
     }
 
@@ -78,6 +86,30 @@ internal sealed partial class WorkerSession : ReceiveActor, IWithTimers
         Receive<StreamClosed>(closed => Lose(closed.Reason));
         Receive<Pulse>(_ => Jobs.Tell(new StillLinked(_run!, _hello.Worker, _connection)));
         Receive<Tick>(_ => Count(() => Lose($"nothing was heard from it for {_silenceLimit.TotalSeconds:0.#} s.")));
+    }
+
+    /// <summary>The stream is a site's.</summary>
+    private void OfSite(IActorRef session)
+    {
+        Receive<FromWorker>(session.Forward);
+        Receive<StreamClosed>(session.Forward);
+        Receive<Terminated>(_ => Context.Stop(Self));
+    }
+
+    private void GiveToSite(FromWorker introduction)
+    {
+        Timers.CancelAll();
+        var session = Context.ActorOf(SiteSession.Props(_door, _outbound, _silenceLimit, _log));
+        Context.Watch(session);
+        Become(() => OfSite(session));
+        session.Forward(introduction);
+    }
+
+    /// <summary>Whoever shows no token can only be a site.</summary>
+    private void TurnOut()
+    {
+        _outbound.TryComplete(BearerTokenInterceptor.NotTrusted());
+        Context.Stop(Self);
     }
 
     private void Greet(Hello hello)

@@ -59,6 +59,10 @@ public sealed class AggregationRound
     /// <summary>Sites whose update was refused once it was whole, and why.</summary>
     public IReadOnlyList<Rejected> Refused => _inbox.Rejected;
 
+    /// <summary>The SHA-256 of a site's update, in lower-case hexadecimal, once it is whole; null before.</summary>
+    public string? HashOf(string site) => _sum.Find(site)?.Sha256
+        ?? (_inbox.Whole.FirstOrDefault(update => update.Site == site) is { } whole ? Convert.ToHexStringLower(whole.Manifest.Hash.Span) : null);
+
     /// <summary>Takes an announcement; see <see cref="UpdateInbox.Announce"/>.</summary>
     public Receipt Announce(UpdateManifest manifest)
     {

@@ -21,7 +21,7 @@ public sealed class WorkerGatewayTests
     [InlineData("right but without the scheme")]
     public async Task Every_call_without_the_token_is_refused(string? authorization)
     {
-        await using var coordinator = await TestCoordinator.StartAsync(options => options with { Token = "right but without the scheme" });
+        await using var coordinator = await TestCoordinator.StartAsync(options => options with { Token = "right but without the scheme", WorkerSilenceLimit = TimeSpan.FromMilliseconds(300) });
         using var channel = GrpcChannel.ForAddress(coordinator.Host.Address);
         var client = new WorkerGateway.WorkerGatewayClient(channel);
         var headers = new Metadata();

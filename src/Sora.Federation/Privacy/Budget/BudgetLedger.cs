@@ -102,6 +102,11 @@ public sealed class BudgetLedger : IDisposable
         }
     }
 
+    /// <summary>The reservation that was made last for a purpose; null: none was. Whoever asks first reserves nothing twice.</summary>
+    public KnownReservation? Find(string purpose) => _contents.Reservations.LastOrDefault(entry => entry.Kind == LedgerEntry.Reserve && entry.Purpose == purpose) is { } entry
+        ? new KnownReservation(entry.Number, IsOpen: _contents.Reservation(entry.Number) is not null)
+        : null;
+
     /// <summary>Says how many of the reserved releases really happened. Only what certainly did not leave may be given back.</summary>
     /// <param name="reservation">Its number.</param>
     /// <param name="used">Releases that happened, at most those reserved.</param>

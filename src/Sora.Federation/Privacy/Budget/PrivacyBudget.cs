@@ -24,5 +24,10 @@ public sealed record PrivacyBudget(string Scope, double Epsilon, double Delta, s
 /// <param name="Event">What may be released.</param>
 public sealed record BudgetReservation(long Id, PrivacyEvent Event);
 
+/// <summary>A reservation that is in the ledger.</summary>
+/// <param name="Id">Its number in the ledger.</param>
+/// <param name="IsOpen">Whether nobody has settled it.</param>
+public sealed record KnownReservation(long Id, bool IsOpen);
+
 /// <summary>A reservation was refused: the round must not start.</summary>
 public sealed class BudgetExhaustedException(string message) : SoraException(message);
