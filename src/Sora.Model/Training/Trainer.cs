@@ -33,6 +33,7 @@ public sealed class Trainer : IDisposable
     private StateBuffers? _shared;
     private (Tensor Weights, double Pull)? _anchor;
     private string? _canary;
+    private long _begun; // the step at which the optimizer remembered nothing
 
     /// <summary>
     /// Makes the model with its initial weights: a function of the job's seed, the shapes and the weights it begins with, the same
@@ -217,7 +218,53 @@ public sealed class Trainer : IDisposable
                 part.zero_();
         }
         Initialize();
-        Step = 0;
+        (Step, _begun) = (0, 0);
+    }
+
+    /// <summary>Copies the weights that are trained: one after the other in the order of <see cref="Weights"/>, without gaps.</summary>
+    /// <param name="values">Receives <see cref="ParameterCount"/> values.</param>
+    public unsafe void CopyWeightsTo(Span<float> values)
+    {
+        ArgumentOutOfRangeException.ThrowIfNotEqual(values.Length, ParameterCount);
+        using var _ = no_grad();
+        using var scope = NewDisposeScope();
+        var from = (float*)HostMemory.AddressOf(_weights.Master.cpu());
+        foreach (var (weight, offset) in _layout.Places)
+        {
+            var count = checked((int)weight.Value.numel());
+            new ReadOnlySpan<float>(from + offset, count).CopyTo(values);
+            values = values[count..];
+        }
+    }
+
+    /// <summary>
+    /// Begins at other weights with an optimizer that remembers nothing, as a site does in every round. What depends on the step (data,
+    /// dropout, learning rate, noise) is that of <paramref name="step"/>; the optimizer counts its updates anew. Such a state is not
+    /// to be saved and restored half way: a round that was cut short is begun again. With noise no step may be evaluated at two
+    /// different weights (<see cref="DpSgdOptions.Context"/>): begin later ones at steps that were never used.
+    /// </summary>
+    /// <param name="step">The step to evaluate next.</param>
+    /// <param name="weights">As <see cref="CopyWeightsTo"/> gives them.</param>
+    public unsafe void Begin(long step, ReadOnlySpan<float> weights)
+    {
+        ArgumentOutOfRangeException.ThrowIfNegative(step);
+        ArgumentOutOfRangeException.ThrowIfNotEqual(weights.Length, ParameterCount);
+        _lanes.ForgetFinished();
+        using var _ = no_grad();
+        using var scope = NewDisposeScope();
+        var host = zeros(_layout.Length, dtype: ScalarType.Float32);
+        var into = (float*)HostMemory.AddressOf(host);
+        foreach (var (weight, offset) in _layout.Places)
+        {
+            var count = checked((int)weight.Value.numel());
+            weights[..count].CopyTo(new Span<float>(into + offset, count));
+            weights = weights[count..];
+        }
+        foreach (var part in State)
+            part.zero_();
+        _weights.Master.copy_(host);
+        _weights.Publish();
+        (Step, _begun) = (step, step);
     }
 
     /// <summary>Takes up a state that was gathered from other trainers' memory.</summary>
@@ -232,7 +279,7 @@ public sealed class Trainer : IDisposable
         foreach (var (own, part) in State.Zip(gathered.Parts))
             own.copy_(part);
         _weights.Publish();
-        Step = step;
+        (Step, _begun) = (step, 0);
     }
 
     /// <summary>Takes up a state another trainer of the same job had.</summary>
@@ -252,7 +299,7 @@ public sealed class Trainer : IDisposable
         NamedTensors.Copy(weights, ownWeights, "weight");
         NamedTensors.Copy(optimizerState, ownState, "optimizer tensor");
         _weights.Publish();
-        Step = step;
+        (Step, _begun) = (step, 0);
     }
 
     /// <summary>
@@ -364,7 +411,7 @@ public sealed class Trainer : IDisposable
             gradient.add_(distance, alpha: anchor.Pull);
         }
         var learningRate = Schedule.LearningRate(Job, Step);
-        _optimizer.Step(_weights.Master, gradient, learningRate, Step + 1);
+        _optimizer.Step(_weights.Master, gradient, learningRate, Step - _begun + 1);
         _weights.Publish();
         Step++;
         return (loss, norm, learningRate);

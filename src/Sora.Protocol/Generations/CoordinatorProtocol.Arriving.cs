@@ -204,15 +204,21 @@ public static partial class CoordinatorProtocol
         turn.Forget(worker);
         turn.Tell(worker.Id, new FromCoordinator { Refused = new Refused { Reason = reason, ExitCode = ExitCode.Failure } });
         turn.Do(new Publish(new WorkerRefused(worker.Id, worker.Host, worker.ProcessId, reason)));
-        turn.State = turn.State with { PatienceOver = true };
-        GiveUpStart(turn, new RunFault(worker.Id, $"Refused: {reason}", ExitCode.Failure));
+        turn.State = turn.State with { PatienceOver = true, Refusal = new RunFault(worker.Id, reason, ExitCode.Failure) };
+        FillPlaces(turn);
+        // Anybody with the token may dial: a stray worker ends no run that others may still come for. They get the time the first ones had.
+        if (TooFewToBegin(turn))
+            turn.Do(new SetTimer(RunTimer.Arrival));
     }
+
+    private static bool TooFewToBegin(Turn turn) =>
+        turn.State is { Phase: RunPhase.Gathering, LastGeneration: 0 } && turn.State.Workers.Count < turn.Spec.StartWorkers;
 
     /// <summary>Before the first generation, a run that can no longer get its workers fails for the reason it lost one.</summary>
     private static void GiveUpStart(Turn turn, RunFault fault)
     {
         FillPlaces(turn);
-        if (turn.State.Phase == RunPhase.Gathering && turn.State.LastGeneration == 0 && turn.State.Workers.Count < turn.Spec.StartWorkers)
+        if (TooFewToBegin(turn))
             Fail(turn, fault);
     }
 
@@ -232,7 +238,10 @@ public static partial class CoordinatorProtocol
             return;
         }
         var came = turn.State.Workers.Count == 0 ? "none" : string.Join(", ", turn.State.Workers.Keys);
-        GiveUpStart(turn, new RunFault(null, $"Only {turn.State.Workers.Count} of {turn.Spec.StartWorkers} workers came within {Seconds(after)} (here: {came}). See the missing workers' logs, check that they can reach the coordinator, or ask for fewer with --workers.", ExitCode.Failure));
+        var missing = $"Only {turn.State.Workers.Count} of {turn.Spec.StartWorkers} workers came within {Seconds(after)} (here: {came}).";
+        GiveUpStart(turn, turn.State.Refusal is { } refusal
+            ? refusal with { Message = $"{missing} The last one that was refused: {refusal.Message}" }
+            : new RunFault(null, $"{missing} See the missing workers' logs, check that they can reach the coordinator, or ask for fewer with --workers.", ExitCode.Failure));
     }
 
     private static void ReadinessMissed(Turn turn, TimeSpan after)

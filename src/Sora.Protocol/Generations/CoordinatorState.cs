@@ -162,6 +162,9 @@ public sealed record CoordinatorState
     /// <summary>The run begins with those who are here: nobody else came in time, or somebody was refused.</summary>
     public bool PatienceOver { get; init; }
 
+    /// <summary>The last worker refused for its numerics, and why; null: none was.</summary>
+    public RunFault? Refusal { get; init; }
+
     /// <summary>The highest generation number ever used by the run, also before a restart of the coordinator.</summary>
     public long LastGeneration { get; init; }
 

@@ -77,9 +77,46 @@ public sealed class CoordinatorStartTests
 
         var refused = Assert.Single(scene.ToldTo("w1"), message => message.Refused is not null).Refused.Reason;
         Assert.All(["odd", "even", "numerics of w1", "numerics of w2", "numerics: warn"], expected => Assert.Contains(expected, refused));
+    }
+
+    [Fact]
+    public void A_stray_worker_with_other_numerics_is_refused_and_the_run_waits_for_a_better_one()
+    {
+        var scene = new CoordinatorScene().Arrive("w1", "w2").Prove(("w1", "a"), ("w2", "odd"));
+
+        Assert.Contains(scene.ToldTo("w2"), message => message.Refused is not null);
+        Assert.DoesNotContain(scene.ToldTo("w1"), message => message.Goodbye is not null || message.Refused is not null);
+        Assert.Null(scene.Outcome);
+        Assert.Equal(["w1", "w3"], scene.Join("w3").Form().Members);
+    }
+
+    [Fact]
+    public void A_run_that_gets_nobody_in_the_place_of_a_refused_worker_says_why_and_ends()
+    {
+        var scene = new CoordinatorScene().Arrive("w1", "w2");
+        scene.TimeOut(RunTimer.Arrival);
+        scene.Prove(("w1", "a"), ("w2", "odd"));
+        Assert.Contains(new SetTimer(RunTimer.Arrival), scene.Effects.SkipWhile(effect => effect is not Publish { Event: WorkerRefused }));
+
+        scene.TimeOut(RunTimer.Arrival);
+
         var failed = Assert.IsType<RunFailed>(scene.Outcome);
-        Assert.Equal("w1", failed.Worker);
-        Assert.Contains(refused, failed.Message);
+        Assert.Equal("w2", failed.Worker);
+        Assert.Contains("Only 1 of 2 workers came within 60 s (here: w1)", failed.Message);
+        Assert.Contains(scene.Events.OfType<WorkerRefused>().Single().Reason, failed.Message);
+    }
+
+    [Fact]
+    public void A_run_below_its_least_number_after_a_refusal_says_that_it_waits()
+    {
+        var scene = new CoordinatorScene(workers: 3, change: spec => spec with { StartWorkers = 2, MinWorkers = 2 }).Arrive("w1", "w2");
+        scene.TimeOut(RunTimer.Arrival);
+        scene.Prove(("w1", "a"), ("w2", "odd"));
+
+        scene.TimeOut(RunTimer.Arrival);
+
+        Assert.Equal(new RunWaiting(1, 2, 0), Assert.Single(scene.Events.OfType<RunWaiting>()));
+        Assert.Equal(["w1", "w3"], scene.Join("w3").Form().Members);
     }
 
     [Fact]
@@ -88,7 +125,7 @@ public sealed class CoordinatorStartTests
         var early = new CoordinatorScene().Arrive("w1", "w2").Prove(("w1", "x"), ("w2", "y"));
         var late = new CoordinatorScene().Arrive("w2", "w1").Prove(("w2", "y"), ("w1", "x"));
 
-        Assert.All([early, late], scene => Assert.Equal("w2", Assert.IsType<RunFailed>(scene.Outcome).Worker));
+        Assert.All([early, late], scene => Assert.Equal("w2", Assert.Single(scene.Events.OfType<WorkerRefused>()).Worker));
     }
 
     [Fact]
@@ -108,6 +145,7 @@ public sealed class CoordinatorStartTests
             .Arrive("w1", "w2").Prove(("w1", "a"), ("w2", "a"));
 
         Assert.Equal(2, scene.Events.OfType<WorkerRefused>().Count());
+        scene.TimeOut(RunTimer.Arrival);
         Assert.Contains("recorded in the checkpoint /output/checkpoint-5", Assert.IsType<RunFailed>(scene.Outcome).Message);
     }
 
