@@ -55,7 +55,8 @@ internal sealed class FederateCommand(TrainingJob job, FederationSettings settin
     {
         using var history = files.OpenHistory();
         _ = signals.Asked.ContinueWith(asked => handle.StopAsync(asked.Result), TaskScheduler.Default);
-        var news = TellNewsAsync(sites);
+        using var over = new CancellationTokenSource();
+        var news = TellNewsAsync(sites, over.Token);
         RunEvent? end = null;
         await foreach (var happened in handle.Events)
         {
@@ -68,15 +69,23 @@ internal sealed class FederateCommand(TrainingJob job, FederationSettings settin
             lock (display) display.Show(happened);
         }
         sites.LetEnd();
+        await over.CancelAsync();
         await news;
         return end ?? throw new SoraException("The coordinator ended before the run did. The same command goes on with it.", ExitCode.Failure);
     }
 
     // What becomes of the processes of this machine is told between what becomes of the rounds.
-    private async Task TellNewsAsync(WorkerProcesses sites)
+    private async Task TellNewsAsync(WorkerProcesses sites, CancellationToken over)
     {
-        await foreach (var happened in sites.News.ReadAllAsync())
-            lock (display) display.Show(happened);
+        try
+        {
+            await foreach (var happened in sites.News.ReadAllAsync(over))
+                lock (display) display.Show(happened);
+        }
+        catch (OperationCanceledException)
+        {
+            // The run is over.
+        }
     }
 
     private int Conclude(RunEvent end, FederationFiles files, IReadOnlyList<LocalSite> sites, WorkerProcesses processes, StopSignals signals)

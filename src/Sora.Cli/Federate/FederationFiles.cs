@@ -42,7 +42,8 @@ internal sealed class FederationFiles(TrainingJob job, string output)
             return Run(name, model ?? throw new SoraException($"{output} has lost the model its run began with. Begin anew with --overwrite.", ExitCode.InvalidInput), settings);
         }
         using var trainer = NewTrainer();
-        var initial = WeightVector.Read(trainer);
+        var initial = new float[trainer.ParameterCount];
+        trainer.CopyWeightsTo(initial);
         Replace(ModelPath(0), MemoryMarshal.AsBytes(initial.AsSpan()));
         var run = $"fed-{Guid.NewGuid():N}";
         Replace(mark, System.Text.Encoding.UTF8.GetBytes($"{run}\n{identity}\n"));

@@ -16,7 +16,7 @@ internal sealed class FederationResult(TrainingJob job, FederationSettings setti
     {
         var started = clock.GetTimestamp();
         using var trainer = files.NewTrainer();
-        Sora.Model.Training.WeightVector.Begin(trainer, finished.Rounds, Model(finished.Rounds));
+        trainer.Begin(finished.Rounds, Model(finished.Rounds));
         using var weights = new OwnedTensors(trainer.Weights);
         using var optimizer = new OwnedTensors(trainer.OptimizerState);
         var (saved, _) = CheckpointStore.Save(new CheckpointContents

@@ -76,14 +76,11 @@ public sealed class LocalTraining : ILocalTraining
     /// <inheritdoc/>
     public long HeldOutExamples => _data.ValidationSamples;
 
-    /// <summary>The model every run of the job begins with.</summary>
-    public float[] InitialParameters() => WeightVector.Read(_trainer);
-
     /// <inheritdoc/>
     public LocalUpdate Train(RoundAnnounced round, ReadOnlySpan<float> parameters, FederationSettings settings, CancellationToken cancellationToken)
     {
         // An attempt reads what the one before it read: what becomes of a round does not depend on how often it was tried.
-        WeightVector.Begin(_trainer, (round.Round.Round - 1L) * _stepsPerRound, parameters);
+        _trainer.Begin((round.Round.Round - 1L) * _stepsPerRound, parameters);
         _trainer.Anchor(_proximalMu);
         var (lossSum, tokens) = (0.0, 0L);
         for (var step = 0; step < _stepsPerRound; step++)
@@ -94,7 +91,8 @@ public sealed class LocalTraining : ILocalTraining
             lossSum += result.Loss * result.Tokens;
             tokens += result.Tokens;
         }
-        var update = WeightVector.Read(_trainer);
+        var update = new float[parameters.Length];
+        _trainer.CopyWeightsTo(update);
         for (var i = 0; i < update.Length; i++)
             update[i] -= parameters[i];
         return new LocalUpdate(update, Examples, lossSum / tokens);
@@ -104,7 +102,7 @@ public sealed class LocalTraining : ILocalTraining
     public LocalEvaluation Evaluate(ReadOnlySpan<float> parameters, CancellationToken cancellationToken)
     {
         cancellationToken.ThrowIfCancellationRequested();
-        WeightVector.Begin(_trainer, 0, parameters);
+        _trainer.Begin(0, parameters);
         return _trainer.Evaluate(_data, _exchange) is { } result
             ? new LocalEvaluation(result.Loss, (double)result.Tokens / _trainer.Job.ContextLength)
             : throw new SoraException("This site holds no text out: its held-out part is shorter than context_length. Raise data.validation_split or give it more text.", ExitCode.InvalidInput);
