@@ -154,6 +154,7 @@ public sealed class CoordinatorHost : IAsyncDisposable
     public async ValueTask DisposeAsync()
     {
         await StopAsync(_web, _akka, _actors, _journal);
+        _identity.Dispose();
     }
 
     /// <summary>What <c>kill -9</c> does to a coordinator, as nearly as a process can do it to a part of itself: nobody is told anything.</summary>

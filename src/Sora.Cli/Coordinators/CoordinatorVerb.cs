@@ -28,6 +28,8 @@ internal static class CoordinatorVerb
         var clusterAdvertise = new Option<string>("--cluster-advertise") { Description = "What they dial where that differs from --cluster-listen.", HelpName = "NAME:PORT", DefaultValueFactory = _ => "" };
         var seeds = new Option<string>("--seeds") { Description = "The coordinators of the cluster as they are advertised, this one among them, in the same order everywhere.", HelpName = "NAME:PORT,...", DefaultValueFactory = _ => "" };
         var journal = new Option<string>("--journal") { Description = $"Connection string of the PostgreSQL database that the cluster shares; better in {JournalVariable}, which other users cannot read. Default: a file in the state folder.", HelpName = "CONNECTION" };
+        var admissions = new Option<string>("--admissions") { Description = "List of the sites that are let in to federated runs, as 'sora site register' writes it. Default: DIR/sites.json. Read again for each site that dials in.", HelpName = "FILE", DefaultValueFactory = _ => "" };
+        var identity = new Option<string>("--identity") { Description = "Key that shows sites who this coordinator is, the same for all coordinators of a cluster. Default: DIR/coordinator.key, which is made.", HelpName = "KEY", DefaultValueFactory = _ => "" };
         var json = new Option<bool>("--json") { Description = "Say where it listens as JSON." };
         var logLevel = LogLevelOption.Create(LogLevel.Warning);
         var verb = new Verb("start", "Carry out runs that are submitted with 'sora train JOB --coordinator URL'.",
@@ -36,7 +38,7 @@ internal static class CoordinatorVerb
             "sora train job.yaml --coordinator http://trainer:5400 --token-file state/token --workers 2:8",
             "sora coordinator start --state s1 --listen http://0.0.0.0:5400 --cluster-listen 10.0.0.1:5500 --seeds 10.0.0.1:5500,10.0.0.2:5500,10.0.0.3:5500")
         {
-            listen, state, tokenFile, clusterListen, clusterAdvertise, seeds, journal, logLevel, json,
+            listen, state, tokenFile, clusterListen, clusterAdvertise, seeds, journal, admissions, identity, logLevel, json,
         };
         verb.SetAction(async (result, _) =>
         {
@@ -53,6 +55,8 @@ internal static class CoordinatorVerb
                     ClusterListen = result.GetRequiredValue(clusterListen),
                     ClusterAdvertise = result.GetRequiredValue(clusterAdvertise),
                     ClusterSeeds = result.GetRequiredValue(seeds).Split(',', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries),
+                    AdmissionsFile = FullPath(result.GetRequiredValue(admissions)),
+                    IdentityFile = FullPath(result.GetRequiredValue(identity)),
                     OpenCorpus = Open,
                     LoggerFactory = logs,
                 },
@@ -67,13 +71,17 @@ internal static class CoordinatorVerb
         using var interrupt = PosixSignalRegistration.Create(PosixSignal.SIGINT, context => Ask(context, stop));
         using var terminate = PosixSignalRegistration.Create(PosixSignal.SIGTERM, context => Ask(context, stop));
         await using var coordinator = await CoordinatorHost.StartAsync(options, CancellationToken.None);
-        var listening = new CoordinatorListening(coordinator.Address, tokenFile);
+        var listening = new CoordinatorListening(coordinator.Address, tokenFile, coordinator.Fingerprint);
         Console.Out.WriteLine(json ? RunJson.Write(listening) : $"the coordinator listens on {coordinator.Address}; {RunLines.Of(listening)}");
+        if (!json)
+            Console.Out.WriteLine($"sites know it by the key {coordinator.Fingerprint}");
         await coordinator.WaitForEndAsync(stop.Token).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         return stop.IsCancellationRequested
             ? ExitCode.Ok
             : throw new SoraException("The coordinator ended: the others of its cluster went on without it, or it could not start. See the lines above, and start it again.", ExitCode.Failure);
     }
+
+    private static string FullPath(string path) => path.Length > 0 ? Path.GetFullPath(path) : "";
 
     // The first signal asks, the second is the system's business.
     private static void Ask(PosixSignalContext context, CancellationTokenSource stop)

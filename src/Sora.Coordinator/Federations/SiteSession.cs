@@ -83,8 +83,8 @@ internal sealed partial class SiteSession : ReceiveActor, IWithTimers
         Receive<Known>(known => Seek(known.Refusal));
         Receive<FederationIsHere>(AskToBeLetIn);
         Receive<Entrance>(Challenge);
-        Receive<Judged>(judged => Record(judged.Result));
-        Receive<Recorded>(recorded => Admit(recorded.Result));
+        Receive<Judged>(Record);
+        Receive<Recorded>(recorded => Admit(recorded.Judged));
         ReceiveAlways();
     }
 
@@ -166,29 +166,38 @@ internal sealed partial class SiteSession : ReceiveActor, IWithTimers
             return;
         }
         var identity = _door.Identity;
-        Task.Run(() => new Judged(Authentication.Judge(identity.ReadAdmissions(), identity.Challenges, handshake, proof.Proof.Span, identity.Now))).PipeTo(Self);
+        Task.Run(() =>
+        {
+            var admissions = identity.ReadAdmissions();
+            var result = Authentication.Judge(admissions, identity.Challenges, handshake, proof.Proof.Span, identity.Now);
+            // Of a site that is admitted and has its key only the challenge can have been too old: it may try again.
+            var mayReturn = admissions.Judge(handshake.Site, identity.Now).Entry is { } entry
+                && Authentication.Verify(PublicKey.Import(Convert.FromBase64String(entry.PublicKey)), Role.Site, handshake, proof.Proof.Span);
+            return new Judged(result, mayReturn);
+        }).PipeTo(Self);
     }
 
     /// <summary>Nobody is let in, or turned away from a run, that is not in its audit log.</summary>
-    private void Record(AuthenticationResult result)
+    private void Record(Judged judged)
     {
+        var result = judged.Result;
         AuditEvent happened = result.Site is { } site
             ? new PeerJoined(_handshake!.Run, site.Name, site.Fingerprint)
             : new PeerRefused(_handshake!.Run, _introduction.Fingerprint, result.Refusal!);
-        RecordedAsync(_entrance!.Store, happened, result).PipeTo(Self);
+        RecordedAsync(_entrance!.Store, happened, judged).PipeTo(Self);
     }
 
-    private static async Task<Recorded> RecordedAsync(FederationStore store, AuditEvent happened, AuthenticationResult result)
+    private static async Task<Recorded> RecordedAsync(FederationStore store, AuditEvent happened, Judged judged)
     {
         await store.RecordAsync(happened);
-        return new Recorded(result);
+        return new Recorded(judged);
     }
 
-    private void Admit(AuthenticationResult result)
+    private void Admit(Judged judged)
     {
-        if (result.Site is not { } site)
+        if (judged.Result.Site is not { } site)
         {
-            Refuse($"The site is not let in: {result.Refusal}.", ExitCode.Usage);
+            Refuse($"The site is not let in: {judged.Result.Refusal}.", judged.MayReturn ? ExitCode.Unreachable : ExitCode.Usage);
             return;
         }
         var run = _handshake!.Run;
@@ -331,9 +340,9 @@ internal sealed partial class SiteSession : ReceiveActor, IWithTimers
 
     private sealed record Known(string? Refusal) : INoSerializationVerificationNeeded;
 
-    private sealed record Judged(AuthenticationResult Result) : INoSerializationVerificationNeeded;
+    private sealed record Judged(AuthenticationResult Result, bool MayReturn) : INoSerializationVerificationNeeded;
 
-    private sealed record Recorded(AuthenticationResult Result) : INoSerializationVerificationNeeded;
+    private sealed record Recorded(Judged Judged) : INoSerializationVerificationNeeded;
 
     private sealed class Tick : INoSerializationVerificationNeeded, INotInfluenceReceiveTimeout
     {

@@ -2,6 +2,7 @@ using System.Threading.Channels;
 using Akka.Actor;
 using Sora.Coordinator.Federations;
 using Sora.Coordinator.Workers;
+using Sora.Federation.Rounds;
 using Sora.Protocol.Jobs;
 using Sora.Protocol.Runs;
 
@@ -28,7 +29,7 @@ internal sealed class RunWatch : ReceiveActor, IWithTimers
         _run = run;
         _submission = submission;
         _events = events;
-        _isNews = FederationRegion.Owns(run) ? new FederationNews(from).IsNews : new RunNews(from).IsNews;
+        _isNews = FederationRegion.Owns(run) ? new RoundNews(from).IsNews : new RunNews(from).IsNews;
         Receive<Pulse>(_ => Ask());
         Receive<Closing>(_ => Context.Stop(Self));
         Receive<RunHappened>(happened => Hear(happened.Event));

@@ -25,6 +25,20 @@ public sealed class RunClient(IReadOnlyList<CallInvoker> coordinators, string to
     /// <summary>Clock of <see cref="Patience"/> and <see cref="RetryDelay"/>.</summary>
     public TimeProvider Time { get; init; } = TimeProvider.System;
 
+    /// <summary>Reads a line of <see cref="WatchAsync"/>; null: an event that cannot be shown. Those of federated runs have names of their own.</summary>
+    public Func<string, RunEvent?> Read { get; init; } = RunEventJson.Read;
+
+    /// <summary>Tells news from what is known up to a step.</summary>
+    public Func<long, Func<RunEvent, bool>> NewsFrom { get; init; } = from => new RunNews(from).IsNews;
+
+    /// <summary>Whether an event is a run's last.</summary>
+    public Func<RunEvent, bool> Ends { get; init; } = happened => happened is RunFinished or RunStopped or RunFailed;
+
+    /// <summary>Submits a federated run, which has an id; returns once it is journaled.</summary>
+    /// <exception cref="SoraException">It is refused, or no coordinator answers.</exception>
+    public Task SubmitAsync(SubmitFederationRequest request, CancellationToken cancellationToken) =>
+        CallAsync(gateway => gateway.SubmitFederationAsync(request, _headers, cancellationToken: cancellationToken).ResponseAsync, cancellationToken);
+
     /// <summary>Submits a run; returns its id once it is journaled.</summary>
     /// <exception cref="SoraException">It is refused, or no coordinator answers.</exception>
     public async Task<string> SubmitAsync(SubmitRunRequest request, CancellationToken cancellationToken)
@@ -57,7 +71,7 @@ public sealed class RunClient(IReadOnlyList<CallInvoker> coordinators, string to
     /// <exception cref="SoraException">There is no such run, or no coordinator answers.</exception>
     public async IAsyncEnumerable<RunEvent> WatchAsync(string run, long from = -1, [EnumeratorCancellation] CancellationToken cancellationToken = default)
     {
-        var news = new RunNews(from);
+        var isNews = NewsFrom(from);
         var request = new WatchRunRequest { Run = run, From = from };
         var heard = Time.GetTimestamp();
         while (true)
@@ -66,10 +80,10 @@ public sealed class RunClient(IReadOnlyList<CallInvoker> coordinators, string to
             while (await NextAsync(call.ResponseStream, heard, cancellationToken) is { } line)
             {
                 heard = Time.GetTimestamp();
-                if (RunEventJson.Read(line.Json) is not { } happened || !news.IsNews(happened))
+                if (Read(line.Json) is not { } happened || !isNews(happened))
                     continue;
                 yield return happened;
-                if (happened is RunFinished or RunStopped or RunFailed)
+                if (Ends(happened))
                     yield break;
             }
             await TurnToNextAsync(cancellationToken);

@@ -63,7 +63,7 @@ internal sealed class SiteJournal : ISiteJournal
         FileStream? file = null;
         try
         {
-            file = new FileStream(path, FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.Read, bufferSize: 1);
+            file = new FileStream(path, FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None, bufferSize: 1);
             var journal = new SiteJournal(path, file);
             var bytes = new byte[file.Length];
             file.ReadExactly(bytes);
@@ -84,13 +84,11 @@ internal sealed class SiteJournal : ISiteJournal
         }
     }
 
-    /// <summary>What a journal says, also while another process writes it.</summary>
+    /// <summary>What a journal says that nobody writes.</summary>
     public static IReadOnlyList<SiteRecord> ReadOnly(string path)
     {
-        using var file = new FileStream(path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite);
-        var bytes = new byte[file.Length];
         var records = new List<SiteRecord>();
-        Read(bytes.AsMemory(0, file.ReadAtLeast(bytes, bytes.Length, throwOnEndOfStream: false)), records, path);
+        Read(File.ReadAllBytes(path), records, path);
         return records;
     }
 

@@ -101,16 +101,25 @@ internal sealed class SiteRun : IDisposable
         .Select(Path.GetFileName).FirstOrDefault() ?? "";
 
     /// <summary>How many updates of the run's job may have left this site, in all its runs, besides that of one attempt.</summary>
-    public int UpdatesBesides(RoundKey round) => Folders(_state)
-        .Where(folder => ReadTerms(folder)?.Job == Job)
-        .Sum(folder => RecordsOf(folder).OfType<SiteDecided>().Select(decided => decided.Decision).OfType<UpdateReady>()
-            .Count(ready => Path.GetFileName(folder) != Name || ready.Offer.Id.Round != round));
+    public int UpdatesBesides(RoundKey round) =>
+        UpdatesIn(Journal.Records).Count(ready => ready.Offer.Id.Round != round)
+        + Folders(_state).Where(folder => Path.GetFileName(folder) != Name && ReadTerms(folder)?.Job == Job).Sum(folder => UpdatesIn(RecordsOf(folder)).Count());
+
+    /// <summary>Removes what only a run that goes on needs: models and updates. Journal, terms and ledger stay, because they count.</summary>
+    public void Clear()
+    {
+        foreach (var folder in new[] { Models, Updates }.Where(Directory.Exists))
+            Directory.Delete(folder, recursive: true);
+    }
 
     public void Dispose()
     {
         Privacy.Dispose();
         Journal.Dispose();
     }
+
+    private static IEnumerable<UpdateReady> UpdatesIn(IEnumerable<SiteRecord> records) =>
+        records.OfType<SiteDecided>().Select(decided => decided.Decision).OfType<UpdateReady>();
 
     private static string FolderOf(string state, string run) => Path.Combine(state, "runs", run);
 

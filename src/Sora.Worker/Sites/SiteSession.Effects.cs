@@ -227,6 +227,7 @@ internal sealed partial class SiteSession
     {
         _run!.Journal.Append(new RunLeft(leave.Reason));
         _audit.Append(new PeerLeft(_run.Name, "coordinator", leave.Reason));
+        _run.Clear();
         Exit(leave.Reason, leave.ExitCode);
     }
 

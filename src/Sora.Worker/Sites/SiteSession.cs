@@ -275,7 +275,7 @@ internal sealed partial class SiteSession : ILinkOwner
                 return;
         }
         if (_leaving && _state is { Draining: true, Phase: RoundSitePhase.Idle, Ready: null } or { Draining: true, Phase: RoundSitePhase.Declined or RoundSitePhase.Delivered })
-            Exit("left, as it was told to, with nothing begun", ExitCode.Ok);
+            Exit("left, as it was told to", ExitCode.Ok);
     }
 
     private async Task BeatAsync()

@@ -7,13 +7,15 @@ namespace Sora.Coordinator.Tests.Cluster;
 /// <summary>Three coordinators in this process that share a journal.</summary>
 internal sealed class TestCluster : IAsyncDisposable
 {
-    private readonly string _folder = Directory.CreateTempSubdirectory("sora-cluster-").FullName;
     private readonly List<CoordinatorOptions> _options = [];
     private readonly List<Gate> _gates = [];
 
     private TestCluster()
     {
     }
+
+    /// <summary>Folder of the state of all of them.</summary>
+    public string Folder { get; } = Directory.CreateTempSubdirectory("sora-cluster-").FullName;
 
     /// <summary>Those that are up.</summary>
     public List<CoordinatorHost> Hosts { get; } = [];
@@ -30,7 +32,7 @@ internal sealed class TestCluster : IAsyncDisposable
         string[] seeds = behindGates ? [.. cluster._gates.Select(gate => gate.Address)] : [.. ports.Select(port => $"127.0.0.1:{port}")];
         foreach (var (port, seed) in ports.Zip(seeds))
         {
-            var options = new CoordinatorOptions { StateDir = cluster._folder, JournalConnection = journal, ClusterListen = $"127.0.0.1:{port}", ClusterAdvertise = seed, ClusterSeeds = seeds, Token = "token", CorpusPatience = TimeSpan.FromSeconds(5) };
+            var options = new CoordinatorOptions { StateDir = cluster.Folder, JournalConnection = journal, ClusterListen = $"127.0.0.1:{port}", ClusterAdvertise = seed, ClusterSeeds = seeds, Token = "token", CorpusPatience = TimeSpan.FromSeconds(5) };
             cluster._options.Add(change?.Invoke(options) ?? options);
         }
         cluster.Hosts.AddRange(await Task.WhenAll(cluster._options.Select(options => CoordinatorHost.StartAsync(options, TestContext.Current.CancellationToken))));
@@ -83,7 +85,7 @@ internal sealed class TestCluster : IAsyncDisposable
         await Task.WhenAll(Hosts.Select(host => host.CrashAsync()));
         foreach (var gate in _gates)
             await gate.DisposeAsync();
-        Directory.Delete(_folder, recursive: true);
+        Directory.Delete(Folder, recursive: true);
     }
 
     /// <summary>Until each of those that are up sees all of them as full members.</summary>

@@ -46,6 +46,7 @@ internal sealed class FakeSite : IAsyncDisposable
         {
             SiteIntroduction = new SiteIntroduction { ProtocolVersion = version, Fingerprint = key.Public.Fingerprint, Nonce = ByteString.CopyFrom(site._nonce), Run = run, Host = "box", ProcessId = 7 },
         });
+        _ = site.BeatAsync();
         return site;
     }
 
@@ -69,7 +70,6 @@ internal sealed class FakeSite : IAsyncDisposable
         await ProveAsync();
         Admission = (await HearAsync()).SiteAdmission;
         Assert.NotNull(Admission);
-        _ = BeatAsync();
         await SayAsync(new SiteHello(Run, Site, "first-process", "", workingOn, Draining: false));
     }
 

@@ -16,12 +16,21 @@ internal sealed class TestFederation : IDisposable
 
     private readonly Dictionary<string, IdentityKey> _keys = new(StringComparer.Ordinal);
     private readonly string _admissions;
+    private readonly Func<string> _address;
+    private readonly TestCoordinator? _coordinator;
 
-    public TestFederation(TestCoordinator coordinator, string run = "fed-test", FederationSettings? settings = null)
+    public TestFederation(TestCoordinator coordinator, FederationSettings? settings = null)
+        : this(coordinator.Folder, () => coordinator.Host.Address, settings) => _coordinator = coordinator;
+
+    /// <param name="folder">Of the coordinators' state.</param>
+    /// <param name="address">The coordinator that a site dials next.</param>
+    /// <param name="settings">The run's.</param>
+    public TestFederation(string folder, Func<string> address, FederationSettings? settings = null)
     {
-        Coordinator = coordinator;
-        _admissions = Path.Combine(coordinator.Folder, "sites.json");
-        Output = Path.Combine(coordinator.Folder, "output", run);
+        const string run = "fed-test";
+        _address = address;
+        _admissions = Path.Combine(folder, "sites.json");
+        Output = Path.Combine(folder, "output", run);
         Initial = [.. Enumerable.Range(0, Parameters).Select(i => MathF.Sin(i))];
         var bytes = MemoryMarshal.AsBytes(Initial.AsSpan()).ToArray();
         Directory.CreateDirectory(Path.Combine(Output, "federation", "models"));
@@ -34,7 +43,8 @@ internal sealed class TestFederation : IDisposable
         };
     }
 
-    public TestCoordinator Coordinator { get; }
+    /// <summary>The only coordinator.</summary>
+    public TestCoordinator Coordinator => _coordinator!;
 
     public string Output { get; }
 
@@ -69,7 +79,7 @@ internal sealed class TestFederation : IDisposable
 
     public async Task<FakeSite> JoinAsync(string site, RoundKey? workingOn = null)
     {
-        var stream = await FakeSite.DialAsync(Coordinator.Host.Address, KeyOf(site), Submission.Run.Run);
+        var stream = await FakeSite.DialAsync(_address(), KeyOf(site), Submission.Run.Run);
         await stream.JoinAsync(workingOn);
         return stream;
     }

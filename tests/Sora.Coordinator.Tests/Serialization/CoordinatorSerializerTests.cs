@@ -1,9 +1,11 @@
 using System.Runtime.Serialization;
 using Akka.Actor;
 using Akka.Serialization;
+using Sora.Coordinator.Federations;
 using Sora.Coordinator.Runs;
 using Sora.Coordinator.Serialization;
 using Sora.Coordinator.Workers;
+using Sora.Federation.Rounds;
 using Sora.Protocol.Api;
 using Sora.Protocol.Generations;
 using Sora.Protocol.Jobs;
@@ -39,6 +41,8 @@ public sealed class CoordinatorSerializerTests : IAsyncDisposable
         StragglerFactor = 3,
         StragglerSeconds = 45,
     };
+
+    private static readonly FederatedRun Federated = new("fed-1", 7, new ModelVersion(0, new string('a', 64)), new ChunkLayout(1000, 256), new FederationSettings { Rounds = 5 });
 
     // What a journal of the first release says of it.
     private static readonly RunSpec FirstSpec = Spec with { StartWorkers = 2, MinWorkers = 1, Straggler = StragglerPolicy.Warn, StragglerFactor = 1.5, StragglerSeconds = 30 };
@@ -116,6 +120,15 @@ public sealed class CoordinatorSerializerTests : IAsyncDisposable
             new TurnAway("twice", 2),
             new OpenRun("run-1", 2, "c0", "/corpus"),
             new CloseRun("run-1"),
+            new SubmitFederation(Federated, "{}", "/output"),
+            new FederationHome("{}", "/output"),
+            new FederationStatus("fed-1", RoundPhase.Ended, 3, "ab", "finished"),
+            new OpenFederation("fed-1"),
+            new CloseFederation("fed-1", IsOver: true, "the run is finished", 0),
+            new RunHappened("fed-1", new FederationFinished(3, "ab", 0.5, null, null)),
+            new BudgetGranted(new RoundKey(2, 1), 1.5),
+            new ModelCommitted(new RoundKey(2, 1), new ModelVersion(2, new string('b', 64)), 0.25),
+            new FederationEnded(new FederationStopped(2, new string('b', 64), "Ctrl-C")),
         ];
 
         Assert.All(messages, message => Assert.Equal(message, Serializer.FromBinary(Serializer.ToBinary(message), Serializer.Manifest(message))));

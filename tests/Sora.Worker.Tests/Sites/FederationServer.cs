@@ -52,7 +52,7 @@ internal sealed class FederationServer : WorkerGateway.WorkerGatewayBase, IAsync
         builder.Services.AddSingleton(server);
         server._host = builder.Build();
         server._host.MapGrpcService<FederationServer>();
-        await server._host.StartAsync(TestContext.Current.CancellationToken);
+        await server._host.StartAsync(Patience.Token);
         server.Address = new Uri(server._host.Urls.First());
         return server;
     }
@@ -66,7 +66,7 @@ internal sealed class FederationServer : WorkerGateway.WorkerGatewayBase, IAsync
     }
 
     /// <summary>Waits for a site to dial.</summary>
-    public async Task<SiteStream> AcceptAsync() => await _streams.Reader.ReadAsync(TestContext.Current.CancellationToken);
+    public async Task<SiteStream> AcceptAsync() => await _streams.Reader.ReadAsync(Patience.Token);
 
     public override async Task Session(IAsyncStreamReader<FromWorker> requestStream, IServerStreamWriter<FromCoordinator> responseStream, ServerCallContext context)
     {

@@ -23,7 +23,7 @@ internal sealed class SiteStream(FederationServer server)
     /// <summary>The next message that is no sign of life; null: the stream has ended.</summary>
     public async Task<FromWorker?> NextAsync()
     {
-        while (await Incoming.Reader.WaitToReadAsync(TestContext.Current.CancellationToken))
+        while (await Incoming.Reader.WaitToReadAsync(Patience.Token))
         {
             while (Incoming.Reader.TryRead(out var message))
             {
@@ -100,12 +100,14 @@ internal sealed class SiteStream(FederationServer server)
         {
             if (word is T wanted)
                 return wanted;
+            if (word is RoundFailed failed)
+                Assert.Fail($"The site fails: {failed.Reason}");
         }
         throw new InvalidOperationException($"The stream ended before a {typeof(T).Name}.");
     }
 
     /// <summary>Waits until the site has sent the whole of an update.</summary>
-    public async Task StoredAsync() => await server.Stored.Reader.ReadAsync(TestContext.Current.CancellationToken);
+    public async Task StoredAsync() => await server.Stored.Reader.ReadAsync(Patience.Token);
 
     /// <summary>Closes the stream.</summary>
     public void Close() => Outgoing.Writer.TryComplete();

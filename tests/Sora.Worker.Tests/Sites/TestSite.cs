@@ -65,7 +65,7 @@ internal sealed class TestSite : IAsyncDisposable
         privacy: {privacy ?? "{required: false, require_clipping: false}"}
         updates: {"{adapters_only: false, max_rounds: 100}"}
         secure_aggregation: {"{required: false}"}
-        metrics: {"{allowed: [loss], max_digits: 2, min_examples: 100}"}
+        metrics: {(messages is null ? "{allowed: [loss], max_digits: 2, min_examples: 100}" : "{allowed: []}")}
         {more}
         """);
 
@@ -93,7 +93,7 @@ internal sealed class TestSite : IAsyncDisposable
     public async Task<int> EndAsync()
     {
         var (_, running, thread, audit) = _life!.Value;
-        var code = await running.WaitAsync(TestContext.Current.CancellationToken);
+        var code = await running.WaitAsync(Patience.Token);
         thread.Dispose();
         audit.Dispose();
         _life = null;
