@@ -1,7 +1,7 @@
-using Sora.Cli.Federate;
-using Sora.Federation.Rounds;
 using System.Text.Json;
+using Sora.Cli.Federate;
 using Sora.Cli.Train;
+using Sora.Federation.Rounds;
 using Sora.Protocol.Runs;
 
 namespace Sora.Cli.Display;
