@@ -169,7 +169,7 @@ internal static class LimitsBenchmark
             {
                 try
                 {
-                    await using var stream = await new CoordinatorDialer(options).DialAsync(0, cancellationToken);
+                    await using var stream = await new CoordinatorDialer(options.Coordinators, options.Token, options.ConnectTimeout, options.Time).DialAsync(0, cancellationToken);
                     stream.Send(new FromWorker { Hello = new Hello { Worker = $"worker-{index}", Host = $"host-{index}", ProcessId = 7, Device = "cpu", Numerics = "the same", ProtocolVersion = WorkerProtocol.Version, Incarnation = $"{index}" } });
                     _stream = stream;
                     _isIn.TrySetResult();

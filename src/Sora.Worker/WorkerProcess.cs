@@ -26,7 +26,7 @@ public static partial class WorkerProcess
         var training = new TrainingThread();
         try
         {
-            using var dialer = new CoordinatorDialer(options);
+            using var dialer = new CoordinatorDialer(options.Coordinators, options.Token, options.ConnectTimeout, options.Time);
             using var listener = new ExchangeListener(ExchangeAddress.Of(options, folder.Path));
             var work = new RunWork(options, new AssignedCorpus(options, new CoordinatorCorpora(dialer), folder.Path));
             var machine = await training.RunAsync(work.Inspect);
@@ -36,7 +36,7 @@ public static partial class WorkerProcess
             var session = new WorkerSession(name, dialer, work, training, listener, machine, options, log);
             await using var stopping = stop.UnsafeRegister(_ => session.Post(new WorkerEvent.DrainSignalled("this worker was told to end")), null);
             if (options.EndWithStandardInput)
-                WatchStandardInput(session);
+                StandardInput.WatchEnd(() => session.Post(new WorkerEvent.CoordinatorGone("whoever started this worker is gone.")));
             var exitCode = await session.RunAsync();
             // A step that waits for its data waits no longer.
             dialer.Dispose();
@@ -64,23 +64,6 @@ public static partial class WorkerProcess
         {
             LogStillComputing(log, UnwindTime.TotalSeconds);
         }
-    }
-
-    private static void WatchStandardInput(WorkerSession session)
-    {
-        // A thread of its own: reading standard input cannot be cancelled, and it must not keep the process alive.
-        var watch = new Thread(() =>
-        {
-            using var input = Console.OpenStandardInput();
-            var buffer = new byte[64];
-            while (input.Read(buffer) > 0)
-            {
-                // Nothing is said there; only the end counts.
-            }
-            session.Post(new WorkerEvent.CoordinatorGone("whoever started this worker is gone."));
-        })
-        { IsBackground = true, Name = "standard input" };
-        watch.Start();
     }
 
     [LoggerMessage(2010, LogLevel.Information, "Worker {Worker} ({Numerics}) dials {Coordinator}; peers dial {Endpoints}")]

@@ -35,6 +35,14 @@ public static class PolicyJudge
     /// <summary>Whether a message of a type may leave at all: the last gate, after every decision. Unknown types never may.</summary>
     public static bool MayLeave(SitePolicy policy, string messageType) => policy.Messages.Contains(messageType) && SiteMessages.All.Contains(messageType);
 
+    /// <summary>Whether a metric may leave, in a message whose type may.</summary>
+    public static bool MayLeave(SitePolicy policy, MetricRequest metric)
+    {
+        var ruling = new Ruling(new LoadedPolicy(policy, new Dictionary<string, JobOrigin>(), Hours: null));
+        JudgeMetric(ruling, policy.Metrics, metric);
+        return ruling.Broken.Count == 0;
+    }
+
     private static void JudgeUpdates(Ruling ruling, UpdateRules rules, RoundRequest request, SiteState state)
     {
         ruling.That(RequestRule, request.Round >= 1 && request.Rounds >= request.Round, $"round {request.Round} of {request.Rounds}", "a round from 1 to the last");
@@ -88,12 +96,14 @@ public static class PolicyJudge
     {
         if (request.Metrics.Count > 0)
             ruling.That(RequestRule, request.Messages.Contains(SiteMessages.Metrics), "metrics without a message for them", $"messages of type '{SiteMessages.Metrics}'");
-        foreach (var metric in request.Metrics)
-        {
-            ruling.That("metrics.allowed", MatchesAny(rules.Allowed, metric.Name), metric.Name, List(rules.Allowed));
-            ruling.That("metrics.max_digits", metric.Digits >= 1 && metric.Digits <= rules.MaxDigits, $"{metric.Digits} digits of {metric.Name}", $"1 to {rules.MaxDigits}");
-            ruling.That("metrics.min_examples", metric.Examples >= rules.MinExamples, $"{metric.Name} over {metric.Examples} examples", $"at least {rules.MinExamples}");
-        }
+        foreach (var metric in request.Metrics) JudgeMetric(ruling, rules, metric);
+    }
+
+    private static void JudgeMetric(Ruling ruling, MetricsRules rules, MetricRequest metric)
+    {
+        ruling.That("metrics.allowed", MatchesAny(rules.Allowed, metric.Name), metric.Name, List(rules.Allowed));
+        ruling.That("metrics.max_digits", metric.Digits >= 1 && metric.Digits <= rules.MaxDigits, $"{metric.Digits} digits of {metric.Name}", $"1 to {rules.MaxDigits}");
+        ruling.That("metrics.min_examples", metric.Examples >= rules.MinExamples, $"{metric.Name} over {metric.Examples} examples", $"at least {rules.MinExamples}");
     }
 
     private static bool MatchesAny(IReadOnlyList<string> patterns, string name) =>

@@ -13,7 +13,9 @@ internal sealed class CoordinatorClient : IDisposable
     private readonly Uri _address;
     private readonly GrpcChannel _channel;
 
-    public CoordinatorClient(Uri address, string token)
+    /// <param name="address">Where it listens.</param>
+    /// <param name="token">What it wants to see; null: nothing.</param>
+    public CoordinatorClient(Uri address, string? token)
     {
         _address = address;
         _channel = GrpcChannel.ForAddress(address, new GrpcChannelOptions
@@ -30,7 +32,9 @@ internal sealed class CoordinatorClient : IDisposable
             DisposeHttpClient = true,
         });
         Gateway = new WorkerGateway.WorkerGatewayClient(_channel);
-        Headers = new Metadata { { "authorization", "Bearer " + token } };
+        Headers = [];
+        if (token is not null)
+            Headers.Add("authorization", "Bearer " + token);
     }
 
     public WorkerGateway.WorkerGatewayClient Gateway { get; }

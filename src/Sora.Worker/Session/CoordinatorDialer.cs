@@ -3,22 +3,26 @@ using Sora.Protocol.Jobs;
 
 namespace Sora.Worker.Session;
 
-/// <summary>Dials the coordinators of the options over gRPC, and lends the connection that is up to other calls.</summary>
-internal sealed class CoordinatorDialer(WorkerOptions options) : ICoordinatorDialer, IDisposable
+/// <summary>Dials coordinators over gRPC, and lends the connection that is up to other calls.</summary>
+/// <param name="coordinators">Where they listen.</param>
+/// <param name="token">What they want to see; null: nothing.</param>
+/// <param name="connectTimeout">How long one may take to answer, at most.</param>
+/// <param name="time">Clock.</param>
+internal sealed class CoordinatorDialer(IReadOnlyList<Uri> coordinators, string? token, TimeSpan connectTimeout, TimeProvider time) : ICoordinatorDialer, IDisposable
 {
     private static readonly TimeSpan DialTime = TimeSpan.FromSeconds(5);
     private static readonly TimeSpan PauseTime = TimeSpan.FromSeconds(1);
     private readonly CancellationTokenSource _over = new();
     private volatile CoordinatorClient? _current;
 
-    public IReadOnlyList<string> Coordinators { get; } = [.. options.Coordinators.Select(address => address.ToString())];
+    public IReadOnlyList<string> Coordinators { get; } = [.. coordinators.Select(address => address.ToString())];
 
     public async Task<ICoordinatorStream> DialAsync(int coordinator, CancellationToken cancellationToken)
     {
-        var client = new CoordinatorClient(options.Coordinators[coordinator], options.Token);
+        var client = new CoordinatorClient(coordinators[coordinator], token);
         try
         {
-            await client.ConnectAsync(DialTime < options.ConnectTimeout ? DialTime : options.ConnectTimeout, options.Time, cancellationToken);
+            await client.ConnectAsync(DialTime < connectTimeout ? DialTime : connectTimeout, time, cancellationToken);
             var stream = new CoordinatorStream(client);
             _current = client;
             return stream;
@@ -37,12 +41,12 @@ internal sealed class CoordinatorDialer(WorkerOptions options) : ICoordinatorDia
     {
         using var either = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken, _over.Token);
         if (failed is not null)
-            await Task.Delay(PauseTime, options.Time, either.Token);
+            await Task.Delay(PauseTime, time, either.Token);
         while (true)
         {
             if (_current is { IsClosed: false } client)
                 return client;
-            await Task.Delay(PauseTime, options.Time, either.Token);
+            await Task.Delay(PauseTime, time, either.Token);
         }
     }
 

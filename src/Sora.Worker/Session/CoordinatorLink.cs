@@ -1,6 +1,5 @@
 using Microsoft.Extensions.Logging;
-using Sora.Protocol.Generations;
-using Sora.Protocol.Jobs;
+using Sora.Protocol.Api;
 
 namespace Sora.Worker.Session;
 
@@ -16,8 +15,15 @@ internal interface ILinkOwner
     /// <summary>That stream is no longer.</summary>
     void Unlinked(string reason);
 
-    /// <summary>What the coordinator says, or that it is not to be had any more.</summary>
-    void Heard(WorkerEvent happened);
+    /// <summary>What the coordinator says.</summary>
+    /// <returns>Whether it is one to come back to soon: otherwise breaks make the pauses between dials longer, as silence does.</returns>
+    bool Heard(FromCoordinator message);
+
+    /// <summary>A coordinator does not want this process, whoever else is asked: the last that is told.</summary>
+    void TurnedAway(string reason);
+
+    /// <summary>There is no coordinator to be had any more: the last that is told.</summary>
+    void GaveUp(string reason);
 }
 
 /// <summary>Keeps a stream to one of the coordinators open: whenever it breaks, the next one of the list is dialled, and after each round there is a pause.</summary>
@@ -38,14 +44,13 @@ internal sealed partial class CoordinatorLink(ICoordinatorDialer dialer, ILinkOw
             {
                 if (await TryAsync((dial - 1) % dialer.Coordinators.Count, ending, ended) is { } refusal)
                 {
-                    owner.Heard(new WorkerEvent.Refused(refusal, ExitCode.Usage));
+                    owner.TurnedAway(refusal);
                     return;
                 }
                 var patience = owner.Patience;
                 if (time.GetElapsedTime(_without) >= patience)
                 {
-                    owner.Heard(new WorkerEvent.CoordinatorGone(
-                        $"no coordinator answered at {string.Join(" or ", dialer.Coordinators)} within {patience.TotalSeconds:0} s ({_reason}). Is it running, and is the address right?"));
+                    owner.GaveUp($"no coordinator answered at {string.Join(" or ", dialer.Coordinators)} within {patience.TotalSeconds:0} s ({_reason}). Is it running, and is the address right?");
                     return;
                 }
                 if (dial % dialer.Coordinators.Count == 0)
@@ -70,9 +75,8 @@ internal sealed partial class CoordinatorLink(ICoordinatorDialer dialer, ILinkOw
             await foreach (var message in stream.ReceiveAsync(ended))
             {
                 // Only who talks is there: something that accepts and closes again shall not be dialled without a pause.
-                _pause.Reset();
-                if (WorkerMessages.Read(message) is { } happened)
-                    owner.Heard(happened);
+                if (owner.Heard(message))
+                    _pause.Reset();
             }
             _reason = "it closed the stream";
         }

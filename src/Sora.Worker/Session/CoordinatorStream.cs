@@ -12,6 +12,7 @@ internal sealed class CoordinatorStream : ICoordinatorStream
     private readonly CoordinatorClient _client;
     private readonly AsyncDuplexStreamingCall<FromWorker, FromCoordinator> _call;
     private readonly Task _sending;
+    private volatile string? _broken;
 
     /// <param name="client">Connected; owned from here on.</param>
     public CoordinatorStream(CoordinatorClient client)
@@ -20,6 +21,8 @@ internal sealed class CoordinatorStream : ICoordinatorStream
         _call = client.Gateway.Session(client.Headers, cancellationToken: CancellationToken.None);
         _sending = SendAllAsync();
     }
+
+    public CoordinatorClient Client => _client;
 
     public void Send(FromWorker message) => _outgoing.Writer.TryWrite(message);
 
@@ -32,15 +35,26 @@ internal sealed class CoordinatorStream : ICoordinatorStream
             {
                 more = await _call.ResponseStream.MoveNext(cancellationToken);
             }
-            catch (RpcException e)
+            catch (Exception e) when (e is RpcException or ObjectDisposedException)
             {
                 cancellationToken.ThrowIfCancellationRequested();
-                throw _client.Explain(e);
+                throw (_broken, e) switch
+                {
+                    ({ } reason, _) => new CoordinatorLostException(reason, refused: false, e),
+                    (_, RpcException failed) => _client.Explain(failed),
+                    _ => new CoordinatorLostException("the stream was closed.", refused: false, e),
+                };
             }
             if (!more)
                 yield break;
             yield return _call.ResponseStream.Current;
         }
+    }
+
+    public void Break(string reason)
+    {
+        _broken = reason;
+        _call.Dispose();
     }
 
     public async Task CompleteAsync(CancellationToken cancellationToken)

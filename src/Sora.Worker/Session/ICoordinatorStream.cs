@@ -12,6 +12,12 @@ internal interface ICoordinatorStream : IAsyncDisposable
     /// <exception cref="CoordinatorLostException">The stream broke.</exception>
     IAsyncEnumerable<FromCoordinator> ReceiveAsync(CancellationToken cancellationToken);
 
+    /// <summary>Breaks the stream, because what came on it is not to be trusted: <see cref="ReceiveAsync"/> ends with the reason.</summary>
+    void Break(string reason);
+
+    /// <summary>The connection the stream is on, for calls beside it.</summary>
+    CoordinatorClient Client { get; }
+
     /// <summary>Sends what is queued and closes this end.</summary>
     Task CompleteAsync(CancellationToken cancellationToken);
 }

@@ -279,7 +279,16 @@ internal sealed partial class WorkerSession : ILinkOwner
         Handle(new WorkerEvent.Disconnected(reason));
     });
 
-    void ILinkOwner.Heard(WorkerEvent happened) => Post(happened);
+    bool ILinkOwner.Heard(FromCoordinator message)
+    {
+        if (WorkerMessages.Read(message) is { } happened)
+            Post(happened);
+        return true;
+    }
+
+    void ILinkOwner.TurnedAway(string reason) => Post(new WorkerEvent.Refused(reason, ExitCode.Usage));
+
+    void ILinkOwner.GaveUp(string reason) => Post(new WorkerEvent.CoordinatorGone(reason));
 
     /// <summary>Brings what the work of a generation tells into the loop.</summary>
     private sealed class Reports(WorkerSession session, string run, long generation) : IWorkReports

@@ -1,6 +1,6 @@
 using Microsoft.Extensions.Logging.Abstractions;
 using Microsoft.Extensions.Time.Testing;
-using Sora.Protocol.Generations;
+using Sora.Protocol.Api;
 using Sora.Worker.Session;
 
 namespace Sora.Worker.Tests.Session;
@@ -50,12 +50,22 @@ public class CoordinatorLinkTests
     {
         public List<string> Log { get; } = [];
 
+        public bool Useful { get; init; } = true;
+
         public TimeSpan Patience => TimeSpan.FromSeconds(30);
 
         public void Linked(ICoordinatorStream stream) => Log.Add("linked");
 
         public void Unlinked(string reason) => Log.Add("unlinked: " + reason);
 
-        public void Heard(WorkerEvent happened) => Log.Add(happened is WorkerEvent.CoordinatorGone gone ? gone.Reason : $"{happened}");
+        public bool Heard(FromCoordinator message)
+        {
+            Log.Add($"heard {message.BodyCase}");
+            return Useful;
+        }
+
+        public void TurnedAway(string reason) => Log.Add("turned away: " + reason);
+
+        public void GaveUp(string reason) => Log.Add(reason);
     }
 }

@@ -103,6 +103,10 @@ internal sealed class FakeCoordinator : ICoordinatorDialer
 
         public IAsyncEnumerable<FromCoordinator> ReceiveAsync(CancellationToken cancellationToken) => ToWorker.Reader.ReadAllAsync(cancellationToken);
 
+        public CoordinatorClient Client => throw new NotSupportedException("There is no connection behind this stream.");
+
+        public void Break(string reason) => ToWorker.Writer.TryComplete(new CoordinatorLostException(reason, refused: false));
+
         public Task CompleteAsync(CancellationToken cancellationToken)
         {
             // As the real one does: a worker that has closed its end sees the stream end.
