@@ -1,5 +1,7 @@
 using System.Text.Json;
+using Sora.Cli.Federate;
 using Sora.Cli.Train;
+using Sora.Federation.Rounds;
 using Sora.Protocol.Runs;
 
 namespace Sora.Cli.Display;
@@ -10,7 +12,7 @@ namespace Sora.Cli.Display;
 /// </summary>
 internal static class RunJson
 {
-    private static readonly Dictionary<Type, string> Names = new(RunEventJson.Names)
+    private static readonly Dictionary<Type, string> Names = new(RoundReportJson.Names)
     {
         [typeof(RunPlan)] = "plan",
         [typeof(DataProgress)] = "data_progress",
@@ -20,6 +22,8 @@ internal static class RunJson
         [typeof(WorkerStaysDown)] = "worker_stays_down",
         [typeof(TextSampled)] = "sample",
         [typeof(LossCurveDrawn)] = "loss_curve",
+        [typeof(SitesAwaited)] = "sites_awaited",
+        [typeof(SiteCompared)] = "site_compared",
     };
 
     private static readonly JsonSerializerOptions Options = RunEventJson.OptionsFor(Names);

@@ -29,7 +29,7 @@ internal static class RunLines
         LossCurveDrawn e => $"loss curve: {e.Path}",
         RunFinished e => $"finished: step {e.Step}{(double.IsNaN(e.Loss) ? "" : $"  loss: {Format.Loss(e.Loss)}")}{(e.EvalLoss is { } loss ? $"  eval_loss: {Format.Loss(loss)}" : "")}\nweights: {e.WeightsSha256}\noutput: {e.OutputDir}",
         RunStopped e => $"stopped at step {e.Step}: {e.Reason}",
-        _ => null, // generations and steps have forms of their own, failures go to stderr
+        _ => Federate.FederationLines.Of(happened), // generations and steps have forms of their own, failures go to stderr
     };
 
     /// <summary>torchtitan's order of a step's numbers, which people know how to scan.</summary>

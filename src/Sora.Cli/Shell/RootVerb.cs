@@ -7,6 +7,7 @@ using Sora.Cli.Coordinators;
 using Sora.Cli.Data;
 using Sora.Cli.Doctor;
 using Sora.Cli.Evaluate;
+using Sora.Cli.Federate;
 using Sora.Cli.Generate;
 using Sora.Cli.Privacy;
 using Sora.Cli.Sites;
@@ -36,6 +37,7 @@ internal sealed class RootVerb : RootCommand, IHasExamples
         var root = new RootVerb
         {
             TrainVerb.Create(),
+            FederateVerb.Create(),
             GenerateVerb.Create(),
             EvaluateVerb.Create(),
             DataVerb.Create(),

@@ -8,7 +8,13 @@ namespace Sora.Cli.Sites;
 /// <summary><c>sora site</c>: who a site is, and which sites a coordinator lets in.</summary>
 internal static class SiteVerb
 {
-    public static Command Create() => new Verb("site", "Keys of sites, and which sites a coordinator lets in.") { KeyGen(), Register(), Revoke(), List(), CertificatesVerb.Create() };
+    public static Command Create()
+    {
+        var verb = SiteStartVerb.Runs(new Verb("site", "Run a site: train on data that never leaves it, as far as its policy permits. Also keys of sites, and which sites a coordinator lets in.",
+            "sora site --coordinator http://trainer:5400 --data reports/ --policy policy.yaml --identity site.key"));
+        foreach (var part in new Command[] { SiteStartVerb.Runs(new Verb("start", "The same as 'sora site'.")), KeyGen(), Register(), Revoke(), List(), CertificatesVerb.Create() }) verb.Add(part);
+        return verb;
+    }
 
     private static Verb KeyGen()
     {

@@ -30,25 +30,41 @@ internal sealed record WorkerLaunch(string Coordinators, string Token, string Lo
 {
     /// <summary>What their names begin with; a number follows.</summary>
     public string NamePrefix { get; init; } = "worker-";
+
+    /// <summary>Processes of another kind, by index; empty: workers.</summary>
+    public IReadOnlyList<WorkerCommand> Commands { get; init; } = [];
+
+    /// <summary>The name and the arguments of the process with an index.</summary>
+    public WorkerCommand CommandOf(int index)
+    {
+        var name = $"{NamePrefix}{index}";
+        return Commands.Count > 0 ? Commands[index] : new WorkerCommand(name, ["worker", "start", "--coordinator", Coordinators, "--name", name, "--managed"]);
+    }
 }
+
+/// <summary>A process of this program.</summary>
+/// <param name="Name">What it is called in events and logs.</param>
+/// <param name="Arguments">What it is started with.</param>
+internal sealed record WorkerCommand(string Name, IReadOnlyList<string> Arguments);
 
 /// <summary>One worker of this machine: a name, a log, and the process that bears the name at present.</summary>
 internal sealed class Worker : IDisposable
 {
     private readonly WorkerLaunch _launch;
     private readonly int _index;
+    private readonly WorkerCommand _command;
     private Process? _process;
     private TaskCompletionSource<WorkerExit> _exit = new(TaskCreationOptions.RunContinuationsAsynchronously);
 
     public Worker(WorkerLaunch launch, int index)
     {
-        (_launch, _index, Name) = (launch, index, $"{launch.NamePrefix}{index}");
+        (_launch, _index, _command) = (launch, index, launch.CommandOf(index));
         Log = Path.Combine(launch.Logs, $"{Name}.log");
         File.WriteAllText(Log, "");
     }
 
     /// <summary>Its name in logs and events.</summary>
-    public string Name { get; }
+    public string Name => _command.Name;
 
     /// <summary>File that holds what its processes wrote to stderr.</summary>
     public string Log { get; }
@@ -104,7 +120,7 @@ internal sealed class Worker : IDisposable
         // Run from source the process is `dotnet sora.dll`, installed it is `sora` itself.
         start.FileName = Environment.ProcessPath!;
         if (Path.GetFileNameWithoutExtension(start.FileName) == "dotnet") start.ArgumentList.Add(Assembly.GetExecutingAssembly().Location);
-        foreach (var argument in new[] { "worker", "start", "--coordinator", _launch.Coordinators, "--name", Name, "--managed" }) start.ArgumentList.Add(argument);
+        foreach (var argument in _command.Arguments) start.ArgumentList.Add(argument);
         start.Environment[WorkerProcesses.TokenVariable] = _launch.Token;
         // The job decides, not what the shell happens to say; and a pool that is never larger need not be made larger first.
         foreach (var variable in new[] { "OMP_NUM_THREADS", "MKL_NUM_THREADS" }) start.Environment[variable] = _launch.Threads.ToString(CultureInfo.InvariantCulture);

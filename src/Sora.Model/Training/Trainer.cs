@@ -31,6 +31,7 @@ public sealed class Trainer : IDisposable
     private readonly Func<OwnedTensors>? _baseWeights;
     private readonly DpSgd? _privacy;
     private StateBuffers? _shared;
+    private (Tensor Weights, double Pull)? _anchor;
     private string? _canary;
     private long _begun; // the step at which the optimizer remembered nothing
 
@@ -301,9 +302,21 @@ public sealed class Trainer : IDisposable
         (Step, _begun) = (step, 0);
     }
 
+    /// <summary>
+    /// From now on every step is also pulled towards the present weights: <paramref name="pull"/> times the distance is added to its
+    /// gradient, after clipping (the proximal term of FedProx, Li et al. 2020, equation 2). 0: no more.
+    /// </summary>
+    public void Anchor(double pull)
+    {
+        using var _ = no_grad();
+        _anchor?.Weights.Dispose();
+        _anchor = pull > 0 ? (_weights.Master.clone(), pull) : null;
+    }
+
     /// <inheritdoc/>
     public void Dispose()
     {
+        _anchor?.Weights.Dispose();
         _shared?.Dispose();
         _staging.Dispose();
         _lanes.Dispose();
@@ -392,6 +405,11 @@ public sealed class Trainer : IDisposable
         }
         var clip = Job.MaxGradNorm > 0 && norm > Job.MaxGradNorm ? Job.MaxGradNorm / norm : 1;
         gradient.mul_(clip / count);
+        if (_anchor is { } anchor)
+        {
+            using var distance = _weights.Master - anchor.Weights;
+            gradient.add_(distance, alpha: anchor.Pull);
+        }
         var learningRate = Schedule.LearningRate(Job, Step);
         _optimizer.Step(_weights.Master, gradient, learningRate, Step - _begun + 1);
         _weights.Publish();

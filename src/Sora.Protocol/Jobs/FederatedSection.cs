@@ -75,6 +75,10 @@ public sealed record FederatedSection
     [JobKey("sites to start on this machine, each NAME=INPUT, several inputs separated by ';'", Effect = JobEffect.None)]
     public IReadOnlyList<string> Sites { get; init; } = [];
 
+    /// <summary>When all rounds are done: train each of <see cref="Sites"/> alone as long, and compare.</summary>
+    [JobKey("at the end train each of these sites alone as long, and compare", Effect = JobEffect.None)]
+    public bool CompareLocal { get; init; }
+
     /// <summary>Whether the job is federated.</summary>
     public bool IsOn => Rounds != 0;
 }

@@ -14,7 +14,7 @@ public static partial class JobValidation
         CheckRun(check, job);
         CheckBatches(check, job);
         CheckOptimizer(check, job);
-        CheckData(check, job.Data, job.Tokenizer);
+        CheckData(check, job.Data, job.Tokenizer, job.Federated.IsOn);
         CheckModel(check, job.Model, job);
         CheckLora(check, job.Lora, job);
         return check.Errors;
@@ -76,9 +76,9 @@ public static partial class JobValidation
         check.That("max_grad_norm", job.MaxGradNorm >= 0, "use a positive number, or 0 to turn clipping off");
     }
 
-    private static void CheckData(Checker check, DataSettings data, TokenizerSettings tokenizer)
+    private static void CheckData(Checker check, DataSettings data, TokenizerSettings tokenizer, bool isFederated)
     {
-        check.That("data.train", data.Train.Count > 0, "there is nothing to train on: name files, folders, URLs or 'dotnet-docs' here or with --data");
+        check.That("data.train", data.Train.Count > 0 || isFederated, "there is nothing to train on: name files, folders, URLs or 'dotnet-docs' here or with --data");
         check.That("data.train", data.Train.All(input => !string.IsNullOrWhiteSpace(input)), "an entry is empty; remove it");
         check.That("data.text_field", data.TextField.Length > 0, "name the field that holds the text");
         check.Share("data.validation_split", data.ValidationSplit);
