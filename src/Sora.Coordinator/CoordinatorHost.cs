@@ -133,9 +133,11 @@ public sealed class CoordinatorHost : IAsyncDisposable
         return RunWatching.Watch(system, run, from);
     }
 
-    /// <summary>What the journal knows of a run.</summary>
+    /// <summary>What the journal knows of a run that is not federated.</summary>
     public async Task<RunStatus> QueryAsync(string run, CancellationToken cancellationToken)
     {
+        if (FederationRegion.Owns(run))
+            throw new SoraException($"Run {run} is federated: watch it, or list the runs.", ExitCode.Usage);
         var (system, _) = await _actors;
         return await JobRegion.QueryAsync(system, new QueryRun(run), cancellationToken);
     }

@@ -194,6 +194,12 @@ internal sealed partial class FederationEntity : ReceivePersistentActor, IWithTi
             Passivate();
             return;
         }
+        if (!Live && _state.Phase != RoundPhase.Ended)
+        {
+            Sender.Tell(new WatchRefused(_run, $"The federated run {_run} was cut off in round {_state.Model.Number + 1} and is not going on. Submit it again."));
+            Passivate();
+            return;
+        }
         if (!AddWatcher())
             return;
         foreach (var happened in _story.Events)
@@ -439,6 +445,8 @@ internal sealed partial class FederationEntity : ReceivePersistentActor, IWithTi
     {
         if (_options.RecoverRuns)
             return;
+        foreach (var link in _links.Values)
+            link.Session.Tell(new SendHome(message, ExitCode.Failure));
         foreach (var watcher in _watchers)
             watcher.Tell(new RunHappened(_run, new FederationFailed(_state.Model.Number, _state.Model.Sha256, message, ExitCode.Failure)));
     }

@@ -23,7 +23,11 @@ internal sealed class FederationStory
         switch (happened)
         {
             case FederationStarted started: _started = started; break;
-            case RoundCommitted or RoundEvaluated: Progress(happened); break;
+            case RoundCommitted:
+                _now = null;
+                Progress(happened);
+                break;
+            case RoundEvaluated: Progress(happened); break;
             case RoundBegan or RoundWaiting or RoundGivenUp: _now = happened; break;
             case FederationFinished or FederationStopped or FederationFailed: _outcome = happened; break;
         }

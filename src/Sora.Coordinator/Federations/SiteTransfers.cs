@@ -4,6 +4,7 @@ using Grpc.Core;
 using Sora.Federation.Aggregation.Updates;
 using Sora.Federation.Rounds;
 using Sora.Protocol.Api;
+using Sora.Protocol.Jobs;
 using Status = Grpc.Core.Status;
 
 namespace Sora.Coordinator.Federations;
@@ -18,6 +19,19 @@ internal sealed class SiteTransfers(SiteTickets tickets)
         if (!await chunks.MoveNext(cancellationToken))
             throw new RpcException(new Status(StatusCode.InvalidArgument, "An update begins with its ticket and its manifest."));
         var ticket = Find(chunks.Current.Ticket);
+        try
+        {
+            return await TakeUpdateAsync(ticket, chunks, cancellationToken);
+        }
+        catch (Exception e) when (e is ObjectDisposedException or UnauthorizedAccessException or SoraException || (e is IOException && !cancellationToken.IsCancellationRequested))
+        {
+            // The run has moved to another coordinator, or this one's disk is full: the site offers the update again.
+            return new UpdateReceipt { Reason = $"The coordinator cannot store the update now: {e.Message}" };
+        }
+    }
+
+    private static async Task<UpdateReceipt> TakeUpdateAsync(SiteTicket ticket, IAsyncStreamReader<UpdateChunk> chunks, CancellationToken cancellationToken)
+    {
         var (arrival, reception) = await ticket.Store.BeginAsync(ticket.Site, ReadManifest(chunks.Current));
         if (arrival is null)
             return new UpdateReceipt { Reason = reception.Refusal };

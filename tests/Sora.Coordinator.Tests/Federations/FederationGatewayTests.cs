@@ -89,6 +89,7 @@ public sealed class FederationGatewayTests
         await coordinator.RestartAsync();
         Assert.IsType<FederationFailed>((await TestCoordinator.ToEndAsync(before))[^1]);
 
+        Assert.Contains("Submit it again", (await Assert.ThrowsAsync<SoraException>(async () => await TestCoordinator.ToEndAsync(await coordinator.Host.WatchAsync("fed-test")))).Message);
         // Nobody is let in to a run that nobody carries out.
         var early = federation.TakePartAsync("site-a", Cancel);
         var events = await TestFederation.ToEndAsync(await coordinator.Host.SubmitAsync(federation.Submission), early);
