@@ -119,7 +119,7 @@ internal sealed class FederateCommand(TrainingJob job, FederationSettings settin
 
     private WorkerLaunch Launch(IReadOnlyList<LocalSite> sites, string address, OutputFolder output) => new(address, "", output.Logs, job.ThreadsPerWorker, OneGpuEach: false)
     {
-        Commands = [.. sites.Select(site => new WorkerCommand(site.Name, site.Arguments(address)))],
+        Commands = [.. sites.Select(site => new WorkerCommand(site.Name, site.Arguments(job, address)))],
     };
 
     private void RemoveEarlierRun(string folder)

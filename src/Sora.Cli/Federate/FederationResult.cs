@@ -46,7 +46,7 @@ internal sealed class FederationResult(TrainingJob job, FederationSettings setti
         foreach (var site in sites)
         {
             var data = site.Inputs.Select(input => new SiteDataSet(site.Name, input)).ToArray();
-            using var training = new LocalTrainingSource("", "", clock).Open(new SiteAssignment(RunOf(initial.Length), job, site.Name), new LocalPlan(data, default));
+            using var training = new LocalTrainingSource("", job.Data.CacheDir, clock).Open(new SiteAssignment(RunOf(initial.Length), job, site.Name), new LocalPlan(data, default));
             var local = (float[])initial.Clone();
             for (var round = 1; round <= settings.Rounds; round++)
             {

@@ -52,9 +52,9 @@ internal sealed record LocalSite(string Name, IReadOnlyList<string> Inputs, stri
     }
 
     /// <summary>The arguments of its process.</summary>
-    public IReadOnlyList<string> Arguments(string coordinators) =>
+    public IReadOnlyList<string> Arguments(TrainingJob job, string coordinators) =>
     [
-        "site", "start", "--coordinator", coordinators, "--policy", PolicyFile, "--identity", KeyFile, "--state", Path.Combine(Folder, "state"), "--managed",
+        "site", "start", "--coordinator", coordinators, "--policy", PolicyFile, "--identity", KeyFile, "--state", Path.Combine(Folder, "state"), "--managed", "--cache-dir", job.Data.CacheDir,
         .. Inputs.SelectMany(input => new[] { "--data", $"{Name}={input}" }),
     ];
 

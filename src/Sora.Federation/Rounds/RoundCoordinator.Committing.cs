@@ -71,7 +71,7 @@ public static partial class RoundCoordinator
         turn.Record(new EvaluationClosed(version, loss));
         turn.Do(new StopTimer(RoundTimer.Evaluation));
         turn.Do(new StopTimer(RoundTimer.Reminder));
-        turn.Show(new RoundEvaluated(version, loss, [.. evaluations.Select(site => new SiteEvaluation(site.Key, site.Value.Loss, site.Value.Examples))]));
+        turn.Show(new RoundEvaluated(version, loss, [.. evaluations.Where(site => double.IsFinite(site.Value.Loss)).Select(site => new SiteEvaluation(site.Key, site.Value.Loss, site.Value.Examples))]));
     }
 
     private static void BeginEnding(Turn turn, RunEvent outcome) => turn.State = turn.State with { Phase = RoundPhase.Ending, Outcome = outcome };

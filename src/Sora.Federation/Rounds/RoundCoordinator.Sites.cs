@@ -97,6 +97,9 @@ public static partial class RoundCoordinator
 
     private static void HearRefusal(Turn turn, string site, RoundRefused refused)
     {
+        // Who may not tell what it measures says so, and is not waited for.
+        if (turn.State.Phase == RoundPhase.Evaluating && refused.Round.Round == turn.State.Model.Number)
+            HearEvaluation(turn, site, new ModelEvaluated(refused.Run, refused.Round.Round, double.NaN, Examples: 0));
         if (refused.ForJob && turn.State.Sites.TryGetValue(site, out var known) && known.Unfit.Length == 0)
         {
             turn.Update(site, known with { Unfit = refused.Reason });

@@ -170,7 +170,7 @@ public static partial class RoundSite
     private static void HearEvaluate(Turn turn, ModelVersion model)
     {
         if (turn.State.Evaluation is { } done && done.Version == model.Number)
-            turn.Tell(done);
+            turn.Tell(Answer(done));
         else if (model.Number > turn.State.Evaluating)
         {
             turn.State = turn.State with { Evaluating = model.Number };
@@ -182,8 +182,12 @@ public static partial class RoundSite
     {
         var evaluation = new ModelEvaluated(turn.State.Run, done.Version, done.Loss, done.Examples);
         turn.State = turn.State with { Evaluation = evaluation };
-        turn.Tell(evaluation);
+        turn.Tell(Answer(evaluation));
     }
+
+    private static FromSite Answer(ModelEvaluated evaluation) => double.IsNaN(evaluation.Loss)
+        ? new RoundRefused(evaluation.Run, new RoundKey(evaluation.Version, Attempt: 1), "the site has no measurement of this model that may leave it", ForJob: false)
+        : evaluation;
 
     private static void Drain(Turn turn)
     {

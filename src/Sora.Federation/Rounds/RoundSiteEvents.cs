@@ -28,7 +28,7 @@ public sealed record LocalRoundFailed(RoundKey Round, string Reason) : RoundSite
 /// <summary>The answer of a stage is with the coordinator's shell.</summary>
 public sealed record StageSent(RoundKey Round, SecureStage Stage) : RoundSiteEvent;
 
-/// <summary>A global model is evaluated on the site's held-out data.</summary>
+/// <summary>A global model is evaluated on the site's held-out data. A loss that is not a number: it is not, or may not be told.</summary>
 public sealed record LocalEvaluationDone(int Version, double Loss, double Examples) : RoundSiteEvent;
 
 /// <summary>Time to say again what has not been answered.</summary>

@@ -187,10 +187,12 @@ internal sealed partial class SiteSession
 
     private async Task<RoundSiteEvent?> EvaluateAsync(ModelVersion version)
     {
+        // Nobody shall wait for what does not come.
+        var nothing = new LocalEvaluationDone(version.Number, double.NaN, Examples: 0);
         if (!_policies.MayLeave(SiteMessages.Metrics))
         {
-            LogWithheld(nameof(ModelEvaluated), SiteMessages.Metrics);
-            return null;
+            LogNotEvaluated(version.Number, $"the policy lets no messages of type '{SiteMessages.Metrics}' leave");
+            return nothing;
         }
         try
         {
@@ -202,7 +204,7 @@ internal sealed partial class SiteSession
                 if (_training.HeldOutExamples == 0 || double.IsNaN(_policies.Releasable(1, _training.HeldOutExamples)))
                 {
                     LogNotEvaluated(version.Number, "there is no held-out data, or the policy does not let its loss leave");
-                    return null;
+                    return nothing;
                 }
                 var evaluation = _training.Evaluate(model, _ended.Token);
                 return new LocalEvaluationDone(version.Number, _policies.Releasable(evaluation.Loss, _training.HeldOutExamples), evaluation.Examples);
@@ -211,7 +213,12 @@ internal sealed partial class SiteSession
         catch (SoraException e)
         {
             LogNotEvaluated(version.Number, e.Message);
-            return null;
+            return nothing;
+        }
+        catch (Exception e) when (e is not OperationCanceledException)
+        {
+            LogUnexpected(e);
+            return nothing;
         }
     }
 

@@ -98,7 +98,14 @@ internal sealed partial class SiteSession : ILinkOwner
     });
 
     /// <summary>Ends at once; a restarted site goes on from its journal.</summary>
-    public void Abandon(string reason) => Post(() => Exit(reason, ExitCode.Failure));
+    public void Abandon(string reason) => Post(() =>
+    {
+        WasAbandoned = _exit is null;
+        Exit(reason, ExitCode.Failure);
+    });
+
+    /// <summary>Whether it was <see cref="Abandon"/> that ended it.</summary>
+    public bool WasAbandoned { get; private set; }
 
     void ILinkOwner.Linked(ICoordinatorStream stream) => Post(() => Introduce(stream));
 

@@ -9,6 +9,16 @@ public sealed class RoundCoordinatorTests
     private static readonly FederationSettings Two = new() { Rounds = 2, MinAvailableSites = 2, EvalRounds = 0 };
 
     [Fact]
+    public void Nobody_waits_for_the_evaluation_of_a_site_that_may_not_tell_it()
+    {
+        var run = new Rehearsal(Two with { Rounds = 1 }).Arrive("a", "b").Deliver(Key(1), "a", "b").Aggregate();
+        run.Say("b", new ModelEvaluated("run", 1, 3, 5)).Say("a", new RoundRefused("run", Key(1), "no measurement may leave", ForJob: false));
+
+        Assert.Equal(3, Assert.IsType<FederationFinished>(run.State.Outcome).EvalLoss);
+        Assert.Equal(["b"], run.Reports.OfType<RoundEvaluated>().Single().Sites.Select(site => site.Site));
+    }
+
+    [Fact]
     public void Below_the_minimum_the_job_waits_and_says_whom_it_does_not_count()
     {
         var run = new Rehearsal(Two).Arrive("a").Happen(new SiteArrived(new SiteHello("run", "b", "b/1", "rule jobs: not on the list", null, false)));

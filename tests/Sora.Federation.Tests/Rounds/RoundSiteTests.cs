@@ -150,6 +150,19 @@ public sealed class RoundSiteTests
         Assert.Equal(new ModelEvaluated("run", 1, 2.5, 10), Said<ModelEvaluated>());
     }
 
+    [Fact]
+    public void A_measurement_that_may_not_leave_is_answered_so_that_nobody_waits()
+    {
+        Hear(new EvaluateModel("run", new ModelVersion(2, "m")));
+        Happen(new LocalEvaluationDone(2, double.NaN, 0));
+        Assert.Equal(2, Said<RoundRefused>()!.Round.Round);
+
+        Hear(new EvaluateModel("run", new ModelVersion(2, "m")));
+
+        Assert.Null(Said<ModelEvaluated>());
+        Assert.False(Said<RoundRefused>()!.ForJob);
+    }
+
     private static RoundAnnounced Announced(RoundKey key, bool secure = false) =>
         new("run", key, new ModelVersion(key.Round - 1, "m"), 0, 1, TimeSpan.FromHours(1), new ChunkLayout(100, 10), secure);
 

@@ -111,6 +111,7 @@ public class SitePolicyTests
         var offer = await SiteRoundTests.Deliver(stream);
         stream.Say(new UpdateAcknowledged(run.Run.Run, offer.Id));
         stream.Say(new EvaluateModel(run.Run.Run, server.Publish(1, Model)));
+        Assert.Contains("no measurement", (await stream.HearAsync<RoundRefused>()).Reason);
         stream.Say(run.Round(server.Publish(1, Model), round: 2));
         await stream.HearAsync<RoundFailed>();
         site.Drain();
