@@ -359,7 +359,12 @@ internal sealed partial class FederationEntity : ReceivePersistentActor, IWithTi
                 break;
             case ReceiveUpdate receive when _state.Round is { } round:
                 Do(_store!.ExpectAsync(round.Key, round.Base, SitesOf(round), receive.Offer), null,
-                    arrived => arrived.Whole ? new FederationProgressed(new UpdateStored(receive.Offer)) : new UpdateAwaited(receive.Offer, arrived.NextChunk));
+                    arrived => arrived switch
+                    {
+                        null => Done.Instance,
+                        { Whole: true } => new FederationProgressed(new UpdateStored(receive.Offer)),
+                        _ => new UpdateAwaited(receive.Offer, arrived.NextChunk),
+                    });
                 break;
             case AggregateRound aggregate when _state.Round is { } round:
                 Do(_store!.AggregateAsync(aggregate, round.Cohort.Target, SitesOf(round)), aggregate, happened => new FederationProgressed(happened));

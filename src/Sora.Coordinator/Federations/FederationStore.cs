@@ -66,9 +66,12 @@ internal sealed class FederationStore
     /// <exception cref="SoraException">It cannot be recorded.</exception>
     public Task RecordAsync(AuditEvent happened) => ExclusivelyAsync(async () => (await AuditAsync()).Append(happened));
 
-    /// <summary>Lets a site send an update for the attempt that is open.</summary>
-    public Task<Arrived> ExpectAsync(RoundKey open, ModelVersion model, IReadOnlySet<string> sites, UpdateOffer offer) => ExclusivelyAsync(() =>
+    /// <summary>Lets a site send an update for the attempt that is open; null: a later one is by now.</summary>
+    public Task<Arrived?> ExpectAsync(RoundKey open, ModelVersion model, IReadOnlySet<string> sites, UpdateOffer offer) => ExclusivelyAsync(() =>
     {
+        // What is done beside the actor may overtake one another.
+        if (_inbox is { } current && open < current.Key)
+            return null;
         var inbox = InboxOf(open, model, sites);
         _expected[offer.Id.Site] = offer;
         return inbox.Round.HashOf(offer.Id.Site) == offer.Id.Sha256

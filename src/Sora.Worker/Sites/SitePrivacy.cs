@@ -116,20 +116,28 @@ internal sealed class SitePrivacy : IDisposable
         }
     }
 
-    /// <summary>Clips an update and, with local privacy, adds the noise, in place. What is not finite is refused.</summary>
-    public void Protect(Span<float> update)
+    /// <summary>
+    /// Clips an update and, with local privacy, adds the noise, in place; what is not finite is refused. All sites weigh the same then:
+    /// no noise hides how many examples a site has.
+    /// </summary>
+    public LocalUpdate Protect(LocalUpdate update)
     {
         if (_settings is null)
-            return;
-        UpdateClipping.Clip(update, _settings.ClippingNorm);
-        if (_settings.Model != PrivacyModel.Local)
-            return;
+            return update;
+        UpdateClipping.Clip(update.Values, _settings.ClippingNorm);
+        if (_settings.Model == PrivacyModel.Local)
+            AddNoise(update.Values);
+        return update with { Weight = 1 };
+    }
+
+    private void AddNoise(float[] update)
+    {
         // One site's update is a sum of one: the same noise, before anything leaves.
         var noisy = new double[update.Length];
         for (var i = 0; i < noisy.Length; i++)
             noisy[i] = update[i];
         using var random = RandomNumberGenerator.Create();
-        new CentralNoise(_settings.NoiseMultiplier, _settings.ClippingNorm).AddTo(noisy, random);
+        new CentralNoise(_settings!.NoiseMultiplier, _settings.ClippingNorm).AddTo(noisy, random);
         for (var i = 0; i < noisy.Length; i++)
             update[i] = (float)noisy[i];
     }

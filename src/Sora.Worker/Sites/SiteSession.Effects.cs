@@ -139,11 +139,7 @@ internal sealed partial class SiteSession
         cancellationToken.ThrowIfCancellationRequested();
         if (update.Values.Length != model.Length || !(update.Weight > 0 && double.IsFinite(update.Weight)))
             throw new SoraException($"Local training gave {update.Values.Length} values of weight {update.Weight} for a model of {model.Length} parameters.", ExitCode.Failure);
-        return await Task.Run(() =>
-        {
-            run.Privacy.Protect(update.Values);
-            return PreparedUpdate.Write(run.Updates, run.Assignment, round, update, loss);
-        }, CancellationToken.None);
+        return await Task.Run(() => PreparedUpdate.Write(run.Updates, run.Assignment, round, run.Privacy.Protect(update), loss), CancellationToken.None);
     }
 
     private LocalRoundFailed Failed(RoundKey round, string reason)

@@ -131,8 +131,13 @@ internal sealed partial class SiteSession : ILinkOwner
         _stream = stream;
         _outlet.Open(stream);
         _handshake = new SiteHandshake(_key, _run?.Name ?? SiteRun.Unfinished(_options.StateDir), Environment.MachineName, Environment.ProcessId);
-        if (!_outlet.Introduce(_handshake.Introduce()))
-            Exit(_policies.Current is null ? _policies.Problem : $"The site's policy does not let messages of type '{SiteMessages.Join}' leave, without which it can take part in nothing.", ExitCode.Usage);
+        if (_outlet.Introduce(_handshake.Introduce()))
+            return;
+        // A slip in the policy is mended while training goes on; until then nothing leaves.
+        if (_policies.Current is null)
+            Distrust(_policies.Problem);
+        else
+            Exit($"The site's policy does not let messages of type '{SiteMessages.Join}' leave, without which it can take part in nothing.", ExitCode.Usage);
     }
 
     private void Unlink()
@@ -143,7 +148,7 @@ internal sealed partial class SiteSession : ILinkOwner
         _welcome = false;
     }
 
-    /// <summary>The coordinator on this stream is not to be trusted: the next one is tried.</summary>
+    /// <summary>Nothing more is said or heard on this stream: the next one is tried.</summary>
     private void Distrust(string reason)
     {
         LogDistrust(reason);
@@ -326,7 +331,7 @@ internal sealed partial class SiteSession : ILinkOwner
     [LoggerMessage(2053, LogLevel.Warning, "The policy permits this job nothing: {Rules}")]
     private partial void LogUnfit(string rules);
 
-    [LoggerMessage(2054, LogLevel.Warning, "The coordinator is not trusted: {Reason}")]
+    [LoggerMessage(2054, LogLevel.Warning, "The stream is broken off: {Reason}")]
     private partial void LogDistrust(string reason);
 
     [LoggerMessage(2055, LogLevel.Information, "Turned away, for now: {Reason}")]

@@ -170,10 +170,17 @@ internal sealed class FakeSite : IAsyncDisposable
     public async Task<UpdateReceipt> SendAsync(EncodedUpdate update, int from = 0, int? count = null, Func<int, byte[]>? content = null)
     {
         using var call = _client.SendUpdate(cancellationToken: _end.Token);
-        await call.RequestStream.WriteAsync(new UpdateChunk { Ticket = Admission.Ticket, Manifest = ByteString.CopyFrom(update.Manifest.Write()) }, _end.Token);
-        foreach (var chunk in Enumerable.Range(from, count ?? update.Manifest.Chunks - from))
-            await call.RequestStream.WriteAsync(new UpdateChunk { Chunk = (uint)chunk, Content = ByteString.CopyFrom((content ?? update.ReadChunk)(chunk)) }, _end.Token);
-        await call.RequestStream.CompleteAsync();
+        try
+        {
+            await call.RequestStream.WriteAsync(new UpdateChunk { Ticket = Admission.Ticket, Manifest = ByteString.CopyFrom(update.Manifest.Write()) }, _end.Token);
+            foreach (var chunk in Enumerable.Range(from, count ?? update.Manifest.Chunks - from))
+                await call.RequestStream.WriteAsync(new UpdateChunk { Chunk = (uint)chunk, Content = ByteString.CopyFrom((content ?? update.ReadChunk)(chunk)) }, _end.Token);
+            await call.RequestStream.CompleteAsync();
+        }
+        catch (Exception early) when (early is RpcException or InvalidOperationException)
+        {
+            // It was answered before all of it was sent: the answer tells why.
+        }
         return await call.ResponseAsync;
     }
 

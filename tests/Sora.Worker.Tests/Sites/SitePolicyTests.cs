@@ -91,6 +91,30 @@ public class SitePolicyTests
     }
 
     [Fact]
+    public async Task A_slip_in_the_policy_breaks_the_stream_off_until_it_is_mended()
+    {
+        await using var server = await FederationServer.StartAsync();
+        await using var site = new TestSite(server);
+        var run = TestRun.Of();
+        site.Start();
+        var stream = await server.AcceptAsync();
+        await stream.LetInAsync(run, site.Key.Public);
+        File.WriteAllText(site.PolicyPath, "jobs: [*");
+        stream.Close();
+        var silent = await server.AcceptAsync();
+        Assert.Null(await silent.NextAsync());
+        site.WritePolicy();
+        SiteStream mended;
+        do
+        {
+            mended = await server.AcceptAsync();
+        }
+        while (!await mended.SpeaksAsync());
+
+        Assert.Equal("", (await mended.LetInAsync(run, site.Key.Public)).Unfit);
+    }
+
+    [Fact]
     public async Task Only_permitted_types_of_messages_leave_and_nothing_of_the_text()
     {
         const string Secret = "patient 0815 coughs";

@@ -26,6 +26,7 @@ public class SitePrivacyTests
         var offer = await SiteRoundTests.Deliver(stream);
         var sent = SiteRoundTests.Decode(server, offer.Id.Sha256);
 
+        Assert.Equal(1, offer.Weight);
         Assert.Equal(1, reservedBefore);
         Assert.Equal(0, Ledger(site).Unsettled);
         var noise = sent.Zip(Clipped(), (with, without) => with - without).ToArray();

@@ -34,6 +34,9 @@ internal sealed class SiteStream(FederationServer server)
         return null;
     }
 
+    /// <summary>Whether the site says anything before the stream ends.</summary>
+    public async Task<bool> SpeaksAsync() => await Incoming.Reader.WaitToReadAsync(Patience.Token);
+
     /// <summary>Greets the site, as whoever has that key, and gives what it introduced itself with and the challenge.</summary>
     public async Task<(SiteIntroduction Introduction, Handshake Handshake)> ChallengeAsync(string run, IdentityKey? signer = null)
     {
